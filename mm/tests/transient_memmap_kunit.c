@@ -1,0 +1,1304 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tests of the pool of transient struct pages.
+ *
+ * They register ranges of physical address space that holds no memory, and pin
+ * and unpin there.  What would be in that memory is never looked at.
+ *
+ * All that a test sets up is undone by kunit actions, the last first, so that
+ * no range stays registered and no pin is held when an assertion fails.
+ */
+#include <kunit/static_stub.h>
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/ioport.h>
+#include <linux/irq_work.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/pgtable.h>
+#include <linux/prandom.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/workqueue.h>
+#include "../transient_memmap.h"
+
+MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
+
+#define SECTION_SIZE	BIT(SECTION_SIZE_BITS)
+
+/* Far beyond a grace period on a busy, emulated machine */
+#define PATIENCE	(20 * HZ)
+
+/* Wait for a condition that has to become true; its value at the end. */
+#define eventually(cond)						\
+({									\
+	unsigned long __end = jiffies + PATIENCE;			\
+	bool __is;							\
+									\
+	while (!(__is = (cond)) && time_before(jiffies, __end))		\
+		usleep_range(500, 1000);				\
+	__is;								\
+})
+
+/* Setting up */
+
+static void release_region_action(void *res)
+{
+	release_mem_region(((struct resource *)res)->start,
+			   resource_size(res));
+	kfree(res);
+}
+
+/* Physical addresses, aligned to a section, that nobody uses */
+static u64 unused_memory(struct kunit *test, u64 size)
+{
+	struct resource *res;
+
+	res = request_free_mem_region(&iomem_resource, size, "kunit");
+	if (IS_ERR(res))
+		kunit_skip(test, "no %llu MiB of unused physical addresses",
+			   size / SZ_1M);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
+							   release_region_action,
+							   res));
+	return res->start;
+}
+
+static struct dev_pagemap *new_pgmap(struct kunit *test, enum memory_type type,
+				     int nr_range)
+{
+	struct dev_pagemap *pgmap;
+
+	pgmap = kunit_kzalloc(test, struct_size(pgmap, ranges, nr_range),
+			      GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pgmap);
+	pgmap->type = type;
+	pgmap->nr_range = nr_range;
+	return pgmap;
+}
+
+static void set_range(struct dev_pagemap *pgmap, int i, u64 start, u64 size)
+{
+	pgmap->ranges[i].start = start;
+	pgmap->ranges[i].end = start + size - 1;
+}
+
+static void unregister_action(void *pgmap)
+{
+	memunmap_pages(pgmap);
+}
+
+/* Returns 0 or the error; the test's end undoes it. */
+static int register_pgmap(struct kunit *test, struct dev_pagemap *pgmap)
+{
+	void *addr = memremap_pages(pgmap, numa_mem_id());
+
+	if (IS_ERR(addr))
+		return PTR_ERR(addr);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
+							   unregister_action,
+							   pgmap));
+	return 0;
+}
+
+static void unregister_pgmap(struct kunit *test, struct dev_pagemap *pgmap)
+{
+	kunit_release_action(test, unregister_action, pgmap);
+}
+
+/* One range in a pgmap of its own; NULL and an error code if it is refused. */
+static struct dev_pagemap *try_register(struct kunit *test,
+					enum memory_type type,
+					u64 start, u64 size, int *err)
+{
+	struct dev_pagemap *pgmap = new_pgmap(test, type, 1);
+
+	set_range(pgmap, 0, start, size);
+	*err = register_pgmap(test, pgmap);
+	return *err ? NULL : pgmap;
+}
+
+static struct dev_pagemap *register_range(struct kunit *test, u64 start,
+					  u64 size)
+{
+	struct dev_pagemap *pgmap;
+	int err;
+
+	pgmap = try_register(test, MEMORY_DEVICE_TRANSIENT, start, size, &err);
+	KUNIT_ASSERT_EQ(test, 0, err);
+	return pgmap;
+}
+
+static int refused(struct kunit *test, enum memory_type type, u64 start,
+		   u64 size)
+{
+	int err;
+
+	try_register(test, type, start, size, &err);
+	return err;
+}
+
+static struct dev_pagemap *register_section(struct kunit *test,
+					    unsigned long *pfn)
+{
+	u64 start = unused_memory(test, SECTION_SIZE);
+
+	*pfn = PHYS_PFN(start);
+	return register_range(test, start, SECTION_SIZE);
+}
+
+/* Pinning */
+
+static void put_action(void *page)
+{
+	folio_put(page_folio((struct page *)page));
+}
+
+static int try_pin(struct kunit *test, unsigned long pfn)
+{
+	struct page *page = transient_memmap_populate(pfn);
+
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, put_action,
+							   page));
+	KUNIT_EXPECT_PTR_EQ(test, page, pfn_to_page(pfn));
+	return 0;
+}
+
+static struct folio *pin(struct kunit *test, unsigned long pfn)
+{
+	KUNIT_ASSERT_EQ(test, 0, try_pin(test, pfn));
+	return page_folio(pfn_to_page(pfn));
+}
+
+static void unpin(struct kunit *test, unsigned long pfn)
+{
+	kunit_release_action(test, put_action, pfn_to_page(pfn));
+}
+
+/* Looking */
+
+static struct transient_memmap_stats stats_of(struct dev_pagemap *pgmap)
+{
+	struct transient_memmap_stats stats;
+
+	if (transient_memmap_get_stats(pgmap, &stats))
+		memset(&stats, 0xff, sizeof(stats));
+	return stats;
+}
+
+#define EXPECT_STAT(test, pgmap, name, value)				\
+	KUNIT_EXPECT_EQ(test, stats_of(pgmap).name,			\
+			(unsigned long)(value))
+
+/* Is the pfn's struct page mapped?  Asks the page tables, not the pool. */
+static bool has_struct_page(unsigned long pfn)
+{
+	unsigned int level;
+	pte_t *pte = lookup_address((unsigned long)pfn_to_page(pfn), &level);
+
+	return pte && !pte_none(ptep_get(pte));
+}
+
+static void expect_absent(struct kunit *test, unsigned long pfn)
+{
+	KUNIT_EXPECT_FALSE(test, transient_memmap_live(pfn));
+	KUNIT_EXPECT_FALSE(test, has_struct_page(pfn));
+	KUNIT_EXPECT_FALSE(test, pfn_valid(pfn));
+}
+
+static void expect_idle(struct kunit *test, struct dev_pagemap *pgmap)
+{
+	KUNIT_EXPECT_TRUE(test, eventually(!stats_of(pgmap).live));
+}
+
+static unsigned long nth_block(unsigned long pfn, unsigned long n)
+{
+	return pfn + n * TRANSIENT_BLOCK_NR;
+}
+
+/*
+ * What a pin gives
+ */
+
+/*
+ * Drivers would do DMA to the wrong memory, or the core would take the page for
+ * one of another kind.
+ */
+static void pin_gives_folio_of_a_block(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	struct folio *folio;
+	unsigned long pfn, i;
+
+	pgmap = register_section(test, &pfn);
+	pfn = nth_block(pfn, 3);
+	folio = pin(test, pfn + 5);
+
+	KUNIT_EXPECT_EQ(test, folio_pfn(folio), pfn);
+	KUNIT_EXPECT_EQ(test, folio_nr_pages(folio), (long)TRANSIENT_BLOCK_NR);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 0);
+	KUNIT_EXPECT_FALSE(test, folio_maybe_dma_pinned(folio));
+	KUNIT_EXPECT_TRUE(test, folio_is_zone_device(folio));
+	KUNIT_EXPECT_PTR_EQ(test, folio->pgmap, pgmap);
+	KUNIT_EXPECT_FALSE(test, folio_test_anon(folio));
+	KUNIT_EXPECT_FALSE(test, folio_test_lru(folio));
+	for (i = 0; i < TRANSIENT_BLOCK_NR; i++) {
+		struct page *page = pfn_to_page(pfn + i);
+
+		KUNIT_EXPECT_EQ(test, page_to_pfn(page), pfn + i);
+		KUNIT_EXPECT_PTR_EQ(test, page_folio(page), folio);
+		KUNIT_EXPECT_EQ(test, page_zonenum(page), ZONE_DEVICE);
+		KUNIT_EXPECT_EQ(test, page_to_nid(page), numa_mem_id());
+		KUNIT_EXPECT_TRUE(test, transient_memmap_live(pfn + i));
+	}
+}
+
+/* Each page of a large buffer would cost a struct page's page, 64 times. */
+static void pages_of_a_block_share_its_folio(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	struct folio *first, *last;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	first = pin(test, pfn);
+	last = pin(test, pfn + TRANSIENT_BLOCK_NR - 1);
+
+	KUNIT_EXPECT_PTR_EQ(test, first, last);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(first), 2);
+	EXPECT_STAT(test, pgmap, live, 1);
+	EXPECT_STAT(test, pgmap, populated, 1);
+
+	KUNIT_EXPECT_PTR_NE(test, first, pin(test, nth_block(pfn, 1)));
+	EXPECT_STAT(test, pgmap, live, 2);
+	EXPECT_STAT(test, pgmap, populated, 2);
+}
+
+/* GUP-fast would fail on, or worse pin, what the slow path has not made. */
+static void only_live_blocks_are_had_without_populating(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	struct page *page;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_try_get(pfn),
+			    (struct page *)ERR_PTR(-ENODATA));
+	EXPECT_STAT(test, pgmap, populated, 0);
+
+	pin(test, pfn);
+	page = transient_memmap_try_get(pfn + 1);
+	KUNIT_ASSERT_PTR_EQ(test, page, pfn_to_page(pfn + 1));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(page_folio(page)), 2);
+	folio_put(page_folio(page));
+	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_try_get(nth_block(pfn, 1)),
+			    (struct page *)ERR_PTR(-ENODATA));
+	EXPECT_STAT(test, pgmap, populated, 1);
+}
+
+/*
+ * Pfn walkers (compaction, hibernation, /proc/kpageflags) would look at struct
+ * pages that are not there; or a pin would cost more than the block it is for.
+ */
+static void only_the_pinned_block_has_struct_pages(struct kunit *test)
+{
+	unsigned long pfn, block;
+
+	register_section(test, &pfn);
+	block = nth_block(pfn, 1);
+	expect_absent(test, block);
+
+	pin(test, block);
+	KUNIT_EXPECT_TRUE(test, has_struct_page(block));
+	KUNIT_EXPECT_TRUE(test, has_struct_page(nth_block(block, 1) - 1));
+	KUNIT_EXPECT_FALSE(test, pfn_valid(block));
+	expect_absent(test, block - 1);
+	expect_absent(test, nth_block(block, 1));
+
+	unpin(test, block);
+	KUNIT_EXPECT_TRUE(test, eventually(!has_struct_page(block)));
+	expect_absent(test, block);
+}
+
+/*
+ * What the last unpin does
+ */
+
+static void free_page_action(void *page)
+{
+	__free_page(page);
+}
+
+/* A stub that keeps a reference on the page, to see when the pool drops its. */
+static struct page *alloc_observed(int nid)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct page *page = alloc_pages_node(nid, GFP_KERNEL, 0);
+
+	if (page) {
+		get_page(page);
+		test->priv = page;
+	}
+	return page;
+}
+
+/* The memory saved by having no memmap would be lost pin by pin. */
+static void last_unpin_gives_the_memory_back(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	struct page *memory;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	kunit_activate_static_stub(test, transient_block_page_alloc,
+				   alloc_observed);
+	pin(test, pfn);
+	memory = test->priv;
+	KUNIT_ASSERT_NOT_NULL(test, memory);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
+							   free_page_action,
+							   memory));
+	pin(test, pfn + 1);
+
+	unpin(test, pfn);
+	msleep(50);
+	KUNIT_EXPECT_EQ(test, page_ref_count(memory), 2);
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(pfn));
+
+	unpin(test, pfn + 1);
+	KUNIT_EXPECT_TRUE(test, eventually(page_ref_count(memory) == 1));
+	expect_idle(test, pgmap);
+	expect_absent(test, pfn);
+	EXPECT_STAT(test, pgmap, peak, 1);
+	EXPECT_STAT(test, pgmap, populated, 1);
+	EXPECT_STAT(test, pgmap, failed, 0);
+}
+
+/* Memory that was pinned once could not be used for I/O any more. */
+static void block_is_repopulated_after_it_went(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	struct folio *folio;
+	unsigned long pfn;
+	int i;
+
+	pgmap = register_section(test, &pfn);
+	for (i = 1; i <= 5; i++) {
+		folio = pin(test, pfn);
+		KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+		EXPECT_STAT(test, pgmap, populated, i);
+		unpin(test, pfn);
+		expect_idle(test, pgmap);
+		expect_absent(test, pfn);
+	}
+}
+
+struct irq_unpin {
+	struct irq_work work;
+	struct folio *folio;
+	bool was_hardirq;
+};
+
+static void unpin_in_irq(struct irq_work *work)
+{
+	struct irq_unpin *unpin = container_of(work, struct irq_unpin, work);
+
+	unpin->was_hardirq = in_hardirq();
+	folio_put(unpin->folio);
+}
+
+/* A bio that ends in its driver's interrupt handler would hang the machine. */
+static void last_unpin_in_hard_irq_frees(struct kunit *test)
+{
+	struct irq_unpin *irq;
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+
+	irq = kunit_kzalloc(test, sizeof(*irq), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, irq);
+	irq->work = IRQ_WORK_INIT_HARD(unpin_in_irq);
+
+	pgmap = register_section(test, &pfn);
+	irq->folio = pin(test, pfn);
+	kunit_remove_action(test, put_action, pfn_to_page(pfn));
+
+	irq_work_queue(&irq->work);
+	irq_work_sync(&irq->work);
+
+	KUNIT_EXPECT_TRUE(test, irq->was_hardirq);
+	expect_idle(test, pgmap);
+	expect_absent(test, pfn);
+}
+
+/* Unpinning many blocks at once would leave some of them behind. */
+static void many_blocks_go_together(struct kunit *test)
+{
+	const int nr = 200;
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+	int i;
+
+	pgmap = register_section(test, &pfn);
+	for (i = 0; i < nr; i++)
+		pin(test, nth_block(pfn, 2 * i));
+	EXPECT_STAT(test, pgmap, live, nr);
+	EXPECT_STAT(test, pgmap, peak, nr);
+	for (i = 0; i < nr; i++)
+		unpin(test, nth_block(pfn, 2 * i));
+	expect_idle(test, pgmap);
+	for (i = 0; i < nr; i++)
+		expect_absent(test, nth_block(pfn, 2 * i));
+	EXPECT_STAT(test, pgmap, peak, nr);
+}
+
+/*
+ * Ranges
+ */
+
+/* A provider with memory in two places would have two caps, or one hole. */
+static void ranges_of_a_pgmap_share_a_pool(struct kunit *test)
+{
+	u64 start = unused_memory(test, 4 * SECTION_SIZE);
+	struct dev_pagemap *pgmap;
+	unsigned long first = PHYS_PFN(start);
+	unsigned long second = PHYS_PFN(start + 3 * SECTION_SIZE);
+
+	pgmap = new_pgmap(test, MEMORY_DEVICE_TRANSIENT, 2);
+	set_range(pgmap, 0, start, SECTION_SIZE);
+	set_range(pgmap, 1, start + 3 * SECTION_SIZE, SECTION_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, register_pgmap(test, pgmap));
+
+	pin(test, first);
+	pin(test, second);
+	EXPECT_STAT(test, pgmap, live, 2);
+	KUNIT_EXPECT_EQ(test, -EFAULT,
+			try_pin(test, PHYS_PFN(start + SECTION_SIZE)));
+	KUNIT_EXPECT_EQ(test, -EFAULT, try_pin(test, second - 1));
+	unpin(test, first);
+	unpin(test, second);
+	expect_idle(test, pgmap);
+}
+
+/* Memory that a platform hands out in pieces of 2 MiB could not be used. */
+static void range_need_not_be_aligned_to_a_section(struct kunit *test)
+{
+	u64 start = unused_memory(test, 3 * SECTION_SIZE);
+	u64 size = SECTION_SIZE + 2 * SUBSECTION_SIZE;
+	unsigned long first, last;
+	struct dev_pagemap *pgmap;
+
+	start += SECTION_SIZE - SUBSECTION_SIZE;
+	pgmap = register_range(test, start, size);
+	first = PHYS_PFN(start);
+	last = PHYS_PFN(start + size - 1);
+
+	pin(test, first);
+	pin(test, last);
+	KUNIT_EXPECT_EQ(test, -EFAULT, try_pin(test, first - 1));
+	KUNIT_EXPECT_EQ(test, -EFAULT, try_pin(test, last + 1));
+	expect_absent(test, first - 1);
+	expect_absent(test, last + 1);
+	unpin(test, first);
+	unpin(test, last);
+	expect_idle(test, pgmap);
+}
+
+/* One device's unbind would take the page tables of another's struct pages. */
+static void pgmaps_share_a_section(struct kunit *test)
+{
+	u64 start = unused_memory(test, SECTION_SIZE);
+	unsigned long left = PHYS_PFN(start);
+	unsigned long right = PHYS_PFN(start + SECTION_SIZE / 2);
+	struct dev_pagemap *pgmaps[2];
+	struct folio *folio;
+	int i;
+
+	/* Whichever of the two goes first. */
+	for (i = 0; i < 2; i++) {
+		pgmaps[0] = register_range(test, start, SECTION_SIZE / 2);
+		pgmaps[1] = register_range(test, start + SECTION_SIZE / 2,
+					   SECTION_SIZE / 2);
+		pin(test, left);
+		pin(test, right);
+		EXPECT_STAT(test, pgmaps[0], live, 1);
+		EXPECT_STAT(test, pgmaps[1], live, 1);
+
+		unpin(test, i ? right : left);
+		unregister_pgmap(test, pgmaps[i]);
+		folio = page_folio(pfn_to_page(i ? left : right));
+		KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+		pin(test, nth_block(i ? left : right, 1));
+
+		unpin(test, nth_block(i ? left : right, 1));
+		unpin(test, i ? left : right);
+		unregister_pgmap(test, pgmaps[!i]);
+		expect_absent(test, left);
+		expect_absent(test, right);
+	}
+}
+
+/* The far end of a terabyte could not be pinned, or registering cost memory. */
+static void large_range_works_at_both_ends(struct kunit *test)
+{
+	u64 size = 128ULL * SZ_1G, start = unused_memory(test, size);
+	unsigned long pfns[] = {
+		PHYS_PFN(start), PHYS_PFN(start + size / 2 - PAGE_SIZE),
+		PHYS_PFN(start + size / 2), PHYS_PFN(start + size - PAGE_SIZE),
+	};
+	struct dev_pagemap *pgmap = register_range(test, start, size);
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(pfns); i++)
+		pin(test, pfns[i]);
+	EXPECT_STAT(test, pgmap, live, ARRAY_SIZE(pfns));
+	for (i = 0; i < ARRAY_SIZE(pfns); i++)
+		unpin(test, pfns[i]);
+	expect_idle(test, pgmap);
+	unregister_pgmap(test, pgmap);
+	for (i = 0; i < ARRAY_SIZE(pfns); i++)
+		expect_absent(test, pfns[i]);
+}
+
+/* Two owners of one block would free each other's struct pages. */
+static void overlapping_range_is_refused(struct kunit *test)
+{
+	const enum memory_type type = MEMORY_DEVICE_TRANSIENT;
+	u64 start = unused_memory(test, 3 * SECTION_SIZE);
+	u64 mid = start + SECTION_SIZE;
+	struct dev_pagemap *pgmap = register_range(test, mid, SECTION_SIZE);
+
+	KUNIT_EXPECT_LT(test, refused(test, type, mid, SECTION_SIZE), 0);
+	KUNIT_EXPECT_LT(test, refused(test, type, start, 2 * SECTION_SIZE), 0);
+	KUNIT_EXPECT_LT(test, refused(test, type, start, 3 * SECTION_SIZE), 0);
+	KUNIT_EXPECT_LT(test, refused(test, type, mid + SUBSECTION_SIZE,
+				      SUBSECTION_SIZE), 0);
+	KUNIT_EXPECT_LT(test, refused(test, type,
+				      mid + SECTION_SIZE - SUBSECTION_SIZE,
+				      2 * SUBSECTION_SIZE), 0);
+
+	/* Neither the owner nor the neighbours have suffered. */
+	pin(test, PHYS_PFN(mid));
+	EXPECT_STAT(test, pgmap, live, 1);
+	KUNIT_EXPECT_EQ(test, -EFAULT, try_pin(test, PHYS_PFN(mid) - 1));
+	register_range(test, start, SECTION_SIZE);
+	register_range(test, mid + SECTION_SIZE, SECTION_SIZE);
+	pin(test, PHYS_PFN(mid) - 1);
+}
+
+/* A provider's bad arithmetic would make half a block, or a warning. */
+static void malformed_range_is_refused(struct kunit *test)
+{
+	const enum memory_type type = MEMORY_DEVICE_TRANSIENT;
+	u64 start = unused_memory(test, SECTION_SIZE);
+	struct dev_pagemap *pgmap;
+
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			refused(test, type, start + PAGE_SIZE, SUBSECTION_SIZE));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			refused(test, type, start, SUBSECTION_SIZE - PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			refused(test, type, start, SUBSECTION_SIZE - 1));
+	KUNIT_EXPECT_EQ(test, -EINVAL, refused(test, type, start, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EINVAL, refused(test, type, start, 0));
+
+	pgmap = new_pgmap(test, type, 1);
+	set_range(pgmap, 0, start, SECTION_SIZE);
+	pgmap->vmemmap_shift = 9;
+	KUNIT_EXPECT_EQ(test, -EINVAL, register_pgmap(test, pgmap));
+
+	register_range(test, start, SECTION_SIZE);
+}
+
+/* RAM in use would be handed out as the provider's. */
+static void memory_with_a_memmap_is_refused(struct kunit *test)
+{
+	void *ram = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, ram);
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			refused(test, MEMORY_DEVICE_TRANSIENT,
+				ALIGN_DOWN(__pa(ram), SUBSECTION_SIZE),
+				SUBSECTION_SIZE));
+	KUNIT_EXPECT_FALSE(test, transient_memmap_live(PHYS_PFN(__pa(ram))));
+}
+
+/* Two kinds of memmap would share, and free, the same page tables. */
+static void section_has_one_kind_of_memmap(struct kunit *test)
+{
+	u64 start = unused_memory(test, SECTION_SIZE);
+	u64 rest = start + SUBSECTION_SIZE;
+	struct dev_pagemap *pgmap;
+	int err;
+
+	pgmap = register_range(test, start, SUBSECTION_SIZE);
+	KUNIT_EXPECT_EQ(test, -EBUSY, refused(test, MEMORY_DEVICE_GENERIC, rest,
+					      SUBSECTION_SIZE));
+	pin(test, PHYS_PFN(start));
+	unpin(test, PHYS_PFN(start));
+	unregister_pgmap(test, pgmap);
+
+	pgmap = try_register(test, MEMORY_DEVICE_GENERIC, rest, SUBSECTION_SIZE,
+			     &err);
+	KUNIT_ASSERT_EQ(test, 0, err);
+	KUNIT_EXPECT_EQ(test, -EBUSY, refused(test, MEMORY_DEVICE_TRANSIENT,
+					      start, SUBSECTION_SIZE));
+	KUNIT_EXPECT_TRUE(test, pfn_valid(PHYS_PFN(rest)));
+	unregister_pgmap(test, pgmap);
+	register_range(test, start, SECTION_SIZE);
+}
+
+/* A device that failed to bind could not be bound again before a reboot. */
+static void failed_registration_leaves_nothing(struct kunit *test)
+{
+	u64 start = unused_memory(test, 2 * SECTION_SIZE);
+	struct dev_pagemap *pgmap;
+
+	pgmap = new_pgmap(test, MEMORY_DEVICE_TRANSIENT, 2);
+	set_range(pgmap, 0, start, SECTION_SIZE);
+	set_range(pgmap, 1, start + SECTION_SIZE, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, -EINVAL, register_pgmap(test, pgmap));
+	KUNIT_EXPECT_EQ(test, -EFAULT, try_pin(test, PHYS_PFN(start)));
+	expect_absent(test, PHYS_PFN(start));
+
+	register_range(test, start, 2 * SECTION_SIZE);
+	pin(test, PHYS_PFN(start));
+}
+
+/* GUP would make struct pages for MMIO, or take RAM's away. */
+static void foreign_pfn_is_left_alone(struct kunit *test)
+{
+	u64 start = unused_memory(test, SECTION_SIZE);
+	void *ram = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
+	unsigned long pfns[] = { PHYS_PFN(start), 0, 0 };
+	unsigned long registered;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, ram);
+	pfns[1] = PHYS_PFN(__pa(ram));
+	register_section(test, &registered);
+	for (i = 0; i < ARRAY_SIZE(pfns); i++) {
+		KUNIT_EXPECT_PTR_EQ(test, transient_memmap_try_get(pfns[i]),
+				    (struct page *)ERR_PTR(-EEXIST));
+		KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(pfns[i]),
+				    (struct page *)ERR_PTR(-EFAULT));
+		KUNIT_EXPECT_FALSE(test, transient_memmap_live(pfns[i]));
+	}
+}
+
+/* Settings of a device with a static memmap would oops. */
+static void other_pgmaps_have_no_pool(struct kunit *test)
+{
+	struct dev_pagemap *pgmap = new_pgmap(test, MEMORY_DEVICE_GENERIC, 1);
+	struct transient_memmap_stats stats;
+
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			transient_memmap_get_stats(pgmap, &stats));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, transient_memmap_set_cap(pgmap, 1));
+}
+
+/*
+ * Limits
+ */
+
+static struct page *alloc_fails(int nid)
+{
+	return NULL;
+}
+
+/* A moment without free memory would break a device until it is unbound. */
+static void pin_fails_cleanly_without_memory(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	kunit_activate_static_stub(test, transient_block_page_alloc,
+				   alloc_fails);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, pfn));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, pfn));
+	kunit_deactivate_static_stub(test, transient_block_page_alloc);
+
+	EXPECT_STAT(test, pgmap, failed, 2);
+	EXPECT_STAT(test, pgmap, populated, 0);
+	EXPECT_STAT(test, pgmap, live, 0);
+	expect_absent(test, pfn);
+
+	pin(test, pfn);
+	EXPECT_STAT(test, pgmap, live, 1);
+}
+
+/* What an administrator forbids would be pinned nevertheless. */
+static void cap_of_zero_refuses_pins(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cap(pgmap, 0));
+	EXPECT_STAT(test, pgmap, cap, 0);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, pfn));
+	EXPECT_STAT(test, pgmap, failed, 1);
+	EXPECT_STAT(test, pgmap, peak, 0);
+	expect_absent(test, pfn);
+
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cap(pgmap, 1));
+	pin(test, pfn);
+}
+
+/* A guest's I/O could take all of the host's memory, or none of what it may. */
+static void cap_limits_live_blocks(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cap(pgmap, 1));
+	pin(test, pfn);
+	pin(test, pfn + 1);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, nth_block(pfn, 1)));
+	EXPECT_STAT(test, pgmap, failed, 1);
+	EXPECT_STAT(test, pgmap, live, 1);
+
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cap(pgmap, ULONG_MAX));
+	pin(test, nth_block(pfn, 1));
+	pin(test, nth_block(pfn, 2));
+	EXPECT_STAT(test, pgmap, live, 3);
+	EXPECT_STAT(test, pgmap, peak, 3);
+}
+
+/* Lowering the cap would break I/O that is under way. */
+static void cap_below_live_waits_for_blocks_to_go(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+	int i;
+
+	pgmap = register_section(test, &pfn);
+	for (i = 0; i < 3; i++)
+		pin(test, nth_block(pfn, i));
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cap(pgmap, 1));
+	EXPECT_STAT(test, pgmap, live, 3);
+	pin(test, nth_block(pfn, 2) + 1);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, nth_block(pfn, 3)));
+
+	unpin(test, nth_block(pfn, 0));
+	unpin(test, nth_block(pfn, 1));
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live == 1));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, nth_block(pfn, 3)));
+
+	unpin(test, nth_block(pfn, 2));
+	unpin(test, nth_block(pfn, 2) + 1);
+	pin(test, nth_block(pfn, 3));
+	EXPECT_STAT(test, pgmap, live, 1);
+}
+
+/* One buffer after the other would fail with ENOMEM though each fits. */
+static void pin_at_the_cap_waits_for_a_dying_block(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+	int i;
+
+	pgmap = register_section(test, &pfn);
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cap(pgmap, 1));
+	for (i = 0; i < 50; i++) {
+		pin(test, nth_block(pfn, i % 3));
+		unpin(test, nth_block(pfn, i % 3));
+	}
+	EXPECT_STAT(test, pgmap, failed, 0);
+	EXPECT_STAT(test, pgmap, peak, 1);
+	expect_idle(test, pgmap);
+}
+
+/*
+ * Company
+ */
+
+/*
+ * Somebody who is in an RCU read-side section until told to leave it: blocks
+ * that die meanwhile are hidden, but not freed.
+ */
+struct rcu_reader {
+	struct task_struct *task;
+	bool reading;
+	bool leave;
+};
+
+static int rcu_reader_thread(void *data)
+{
+	struct rcu_reader *reader = data;
+	unsigned long end = jiffies + 10 * HZ;
+
+	rcu_read_lock();
+	WRITE_ONCE(reader->reading, true);
+	while (!READ_ONCE(reader->leave) && time_before(jiffies, end))
+		cpu_relax();
+	rcu_read_unlock();
+
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	return 0;
+}
+
+static void rcu_reader_stop(void *data)
+{
+	struct rcu_reader *reader = data;
+
+	WRITE_ONCE(reader->leave, true);
+	kthread_stop(reader->task);
+}
+
+static struct rcu_reader *rcu_reader_start(struct kunit *test)
+{
+	struct rcu_reader *reader;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "a reader needs a CPU of its own");
+	reader = kunit_kzalloc(test, sizeof(*reader), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, reader);
+	reader->task = kthread_run(rcu_reader_thread, reader, "kunit_reader");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(reader->task));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
+							   rcu_reader_stop,
+							   reader));
+	KUNIT_ASSERT_TRUE(test, eventually(READ_ONCE(reader->reading)));
+	return reader;
+}
+
+/* A thread that pins one page, however long that takes */
+struct pinner {
+	struct task_struct *task;
+	struct kunit *test;
+	unsigned long pfn;
+	struct page *page;
+	struct completion done;
+};
+
+static int pinner_thread(void *data)
+{
+	struct pinner *pinner = data;
+
+	allow_signal(SIGKILL);
+	current->kunit_test = pinner->test;
+	pinner->page = transient_memmap_populate(pinner->pfn);
+	current->kunit_test = NULL;
+	complete(&pinner->done);
+	while (!kthread_should_stop())
+		schedule_timeout_uninterruptible(1);
+	return 0;
+}
+
+static void pinner_stop(void *data)
+{
+	struct pinner *pinner = data;
+
+	kthread_stop(pinner->task);
+	if (!IS_ERR(pinner->page))
+		folio_put(page_folio(pinner->page));
+}
+
+static struct pinner *pinner_start(struct kunit *test, unsigned long pfn)
+{
+	struct pinner *pinner;
+
+	pinner = kunit_kzalloc(test, sizeof(*pinner), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pinner);
+	pinner->test = test;
+	pinner->pfn = pfn;
+	init_completion(&pinner->done);
+	pinner->task = kthread_run(pinner_thread, pinner, "kunit_pinner");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(pinner->task));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, pinner_stop,
+							   pinner));
+	return pinner;
+}
+
+/* Pin and unpin in a loop would double-free the block, or lose the pin. */
+static void new_pin_revives_a_dying_block(struct kunit *test)
+{
+	struct rcu_reader *reader;
+	struct dev_pagemap *pgmap;
+	struct folio *folio;
+	unsigned long pfn, dying;
+	int i;
+
+	pgmap = register_section(test, &pfn);
+	dying = nth_block(pfn, 1);
+	pin(test, pfn);
+	pin(test, dying);
+
+	/* The worker is held up by the first block when the other one dies. */
+	reader = rcu_reader_start(test);
+	unpin(test, pfn);
+	KUNIT_ASSERT_TRUE(test, eventually(!transient_memmap_live(pfn)));
+	unpin(test, dying);
+	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_try_get(dying),
+			    (struct page *)ERR_PTR(-ENODATA));
+
+	/* Again, now that it is on the worker's list. */
+	for (i = 0; i < 3; i++) {
+		folio = pin(test, dying);
+		KUNIT_EXPECT_GE(test, folio_ref_count(folio), 1);
+		unpin(test, dying);
+	}
+	folio = pin(test, dying);
+	EXPECT_STAT(test, pgmap, populated, 2);
+
+	kunit_release_action(test, rcu_reader_stop, reader);
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live == 1));
+	KUNIT_EXPECT_TRUE(test, eventually(folio_ref_count(folio) == 1));
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(dying));
+
+	unpin(test, dying);
+	expect_idle(test, pgmap);
+	expect_absent(test, dying);
+}
+
+/* The pin would get struct pages that are unmapped a moment later. */
+static void pin_waits_for_a_block_being_freed(struct kunit *test)
+{
+	struct rcu_reader *reader;
+	struct dev_pagemap *pgmap;
+	struct pinner *pinner;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	pin(test, pfn);
+	reader = rcu_reader_start(test);
+	unpin(test, pfn);
+	KUNIT_ASSERT_TRUE(test, eventually(!transient_memmap_live(pfn)));
+
+	/* A reader that saw the block live may still look at it. */
+	KUNIT_EXPECT_TRUE(test, has_struct_page(pfn));
+	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_try_get(pfn),
+			    (struct page *)ERR_PTR(-ENODATA));
+	pinner = pinner_start(test, pfn);
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&pinner->done,
+							     HZ / 10));
+
+	kunit_release_action(test, rcu_reader_stop, reader);
+	KUNIT_ASSERT_TRUE(test, wait_for_completion_timeout(&pinner->done,
+							    PATIENCE));
+	KUNIT_EXPECT_PTR_EQ(test, pinner->page, pfn_to_page(pfn));
+	EXPECT_STAT(test, pgmap, populated, 2);
+	EXPECT_STAT(test, pgmap, live, 1);
+}
+
+/* A process could not be killed while it waits for struct pages. */
+static void fatal_signal_ends_the_wait(struct kunit *test)
+{
+	struct rcu_reader *reader;
+	struct dev_pagemap *pgmap;
+	struct pinner *pinner;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	pin(test, pfn);
+	reader = rcu_reader_start(test);
+	unpin(test, pfn);
+	KUNIT_ASSERT_TRUE(test, eventually(!transient_memmap_live(pfn)));
+
+	pinner = pinner_start(test, pfn);
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&pinner->done,
+							     HZ / 10));
+	send_sig(SIGKILL, pinner->task, 1);
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&pinner->done,
+							    5 * HZ));
+	KUNIT_EXPECT_PTR_EQ(test, pinner->page,
+			    (struct page *)ERR_PTR(-EINTR));
+
+	kunit_release_action(test, rcu_reader_stop, reader);
+	expect_idle(test, pgmap);
+	EXPECT_STAT(test, pgmap, populated, 1);
+	EXPECT_STAT(test, pgmap, failed, 0);
+}
+
+static struct page *alloc_slowly(int nid)
+{
+	msleep(100);
+	return alloc_pages_node(nid, GFP_KERNEL, 0);
+}
+
+/* Two I/Os to one buffer would make its struct pages twice. */
+static void pins_of_one_block_populate_once(struct kunit *test)
+{
+	struct pinner *pinners[2];
+	struct dev_pagemap *pgmap;
+	struct folio *folio;
+	unsigned long pfn;
+	int i;
+
+	pgmap = register_section(test, &pfn);
+	kunit_activate_static_stub(test, transient_block_page_alloc,
+				   alloc_slowly);
+	for (i = 0; i < 2; i++)
+		pinners[i] = pinner_start(test, pfn + i);
+	for (i = 0; i < 2; i++) {
+		KUNIT_ASSERT_TRUE(test, wait_for_completion_timeout(&pinners[i]->done,
+								    PATIENCE));
+		KUNIT_ASSERT_PTR_EQ(test, pinners[i]->page, pfn_to_page(pfn + i));
+	}
+	folio = page_folio(pinners[0]->page);
+	KUNIT_EXPECT_PTR_EQ(test, folio, page_folio(pinners[1]->page));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	EXPECT_STAT(test, pgmap, populated, 1);
+	for (i = 0; i < 2; i++)
+		kunit_release_action(test, pinner_stop, pinners[i]);
+	expect_idle(test, pgmap);
+}
+
+struct unregister {
+	struct work_struct work;
+	struct dev_pagemap *pgmap;
+	struct completion done;
+};
+
+static void unregister_work(struct work_struct *work)
+{
+	struct unregister *un = container_of(work, struct unregister, work);
+
+	memunmap_pages(un->pgmap);
+	complete(&un->done);
+}
+
+/*
+ * The provider would give memory away that a device still writes to; or I/O
+ * that keeps coming would keep it from leaving.
+ */
+static void unregister_waits_for_pins_and_refuses_new(struct kunit *test)
+{
+	struct unregister *un;
+	struct page *page;
+	unsigned long pfn;
+
+	un = kunit_kzalloc(test, sizeof(*un), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, un);
+	init_completion(&un->done);
+	INIT_WORK(&un->work, unregister_work);
+	un->pgmap = register_section(test, &pfn);
+	page = transient_memmap_populate(pfn);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(page));
+
+	/* No assertion from here on: it would leave the work behind. */
+	kunit_remove_action(test, unregister_action, un->pgmap);
+	queue_work(system_unbound_wq, &un->work);
+	KUNIT_EXPECT_TRUE(test, eventually(percpu_ref_is_dying(&un->pgmap->ref)));
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&un->done, HZ / 10));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(page_folio(page)), 1);
+	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(pfn),
+			    (struct page *)ERR_PTR(-EFAULT));
+	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(nth_block(pfn, 1)),
+			    (struct page *)ERR_PTR(-EFAULT));
+
+	folio_put(page_folio(page));
+	flush_work(&un->work);
+	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(pfn),
+			    (struct page *)ERR_PTR(-EFAULT));
+	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_try_get(pfn),
+			    (struct page *)ERR_PTR(-EEXIST));
+	expect_absent(test, pfn);
+	KUNIT_EXPECT_NULL(test, get_dev_pagemap(pfn));
+}
+
+/* Unbinding right after I/O would free the pool under its worker. */
+static void unregister_follows_last_unpin(struct kunit *test)
+{
+	u64 start = unused_memory(test, SECTION_SIZE);
+	unsigned long pfn = PHYS_PFN(start);
+	struct dev_pagemap *pgmap;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		pgmap = register_range(test, start, SECTION_SIZE);
+		pin(test, pfn);
+		pin(test, nth_block(pfn, 9));
+		unpin(test, pfn);
+		unpin(test, nth_block(pfn, 9));
+		unregister_pgmap(test, pgmap);
+		expect_absent(test, pfn);
+		expect_absent(test, nth_block(pfn, 9));
+	}
+}
+
+/*
+ * Threads that pin and unpin a few blocks, so that most unpins are the last one
+ * of a block that another thread is about to pin.
+ */
+#define RACE_THREADS	4
+#define RACE_BLOCKS	3
+#define RACE_HELD	2
+#define RACE_LOOPS	5000
+
+struct race {
+	unsigned long pfn;
+	struct work_struct work[RACE_THREADS];
+	atomic_t next_seed;
+	atomic_t pins;
+	atomic_t enomem;
+	atomic_t errors;
+};
+
+/* As GUP does: fast with IRQs off, then slow. */
+static struct page *race_pin(struct race *race, unsigned long pfn)
+{
+	struct page *page;
+
+	local_irq_disable();
+	page = transient_memmap_try_get(pfn);
+	local_irq_enable();
+	if (PTR_ERR(page) == -ENODATA)
+		page = transient_memmap_populate(pfn);
+
+	if (page == ERR_PTR(-ENOMEM)) {
+		atomic_inc(&race->enomem);
+		return NULL;
+	}
+	if (page != pfn_to_page(pfn)) {
+		atomic_inc(&race->errors);
+		return NULL;
+	}
+	if (!transient_memmap_live(pfn) ||
+	    folio_pfn(page_folio(page)) != ALIGN_DOWN(pfn, TRANSIENT_BLOCK_NR) ||
+	    folio_ref_count(page_folio(page)) < 1 ||
+	    folio_ref_count(page_folio(page)) > RACE_THREADS * (RACE_HELD + 1))
+		atomic_inc(&race->errors);
+	atomic_inc(&race->pins);
+	return page;
+}
+
+static void race_thread(struct race *race)
+{
+	unsigned long end = jiffies + 3 * HZ;
+	struct page *held[RACE_HELD] = {};
+	struct rnd_state rnd;
+	int i, slot;
+
+	prandom_seed_state(&rnd, atomic_inc_return(&race->next_seed));
+	for (i = 0; i < RACE_LOOPS && time_before(jiffies, end); i++) {
+		slot = i % RACE_HELD;
+		if (held[slot])
+			folio_put(page_folio(held[slot]));
+		held[slot] = race_pin(race, race->pfn + prandom_u32_state(&rnd) %
+				      (RACE_BLOCKS * TRANSIENT_BLOCK_NR));
+		/* Let all go now and then. */
+		if (prandom_u32_state(&rnd) % 4 == 0) {
+			for (slot = 0; slot < RACE_HELD; slot++) {
+				if (held[slot])
+					folio_put(page_folio(held[slot]));
+				held[slot] = NULL;
+			}
+		}
+		cond_resched();
+	}
+	for (slot = 0; slot < RACE_HELD; slot++)
+		if (held[slot])
+			folio_put(page_folio(held[slot]));
+}
+
+#define RACE_WORK(n)							\
+static void race_work_##n(struct work_struct *work)			\
+{									\
+	race_thread(container_of(work, struct race, work[n]));		\
+}
+
+RACE_WORK(0)
+RACE_WORK(1)
+RACE_WORK(2)
+RACE_WORK(3)
+
+static void run_race(struct kunit *test, unsigned long cap)
+{
+	struct race *race = kunit_kzalloc(test, sizeof(*race), GFP_KERNEL);
+	struct dev_pagemap *pgmap;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, race);
+	pgmap = register_section(test, &race->pfn);
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cap(pgmap, cap));
+
+	INIT_WORK(&race->work[0], race_work_0);
+	INIT_WORK(&race->work[1], race_work_1);
+	INIT_WORK(&race->work[2], race_work_2);
+	INIT_WORK(&race->work[3], race_work_3);
+	for (i = 0; i < RACE_THREADS; i++)
+		queue_work(system_unbound_wq, &race->work[i]);
+	for (i = 0; i < RACE_THREADS; i++)
+		flush_work(&race->work[i]);
+
+	kunit_info(test, "%d pins, %d refused, %lu blocks populated\n",
+		   atomic_read(&race->pins), atomic_read(&race->enomem),
+		   stats_of(pgmap).populated);
+	KUNIT_EXPECT_EQ(test, atomic_read(&race->errors), 0);
+	KUNIT_EXPECT_GT(test, atomic_read(&race->pins), 0);
+	EXPECT_STAT(test, pgmap, failed, atomic_read(&race->enomem));
+	KUNIT_EXPECT_LE(test, stats_of(pgmap).peak, cap);
+	expect_idle(test, pgmap);
+	for (i = 0; i < RACE_BLOCKS; i++)
+		expect_absent(test, nth_block(race->pfn, i));
+}
+
+/* Under load, struct pages in use would be freed, or unused ones be kept. */
+static void unpin_races_new_pin(struct kunit *test)
+{
+	run_race(test, RACE_BLOCKS);
+}
+
+/* The same where pins also fight for the last block that the cap allows. */
+static void unpin_races_new_pin_at_the_cap(struct kunit *test)
+{
+	run_race(test, RACE_BLOCKS - 1);
+}
+
+static struct kunit_case transient_memmap_cases[] = {
+	KUNIT_CASE(pin_gives_folio_of_a_block),
+	KUNIT_CASE(pages_of_a_block_share_its_folio),
+	KUNIT_CASE(only_live_blocks_are_had_without_populating),
+	KUNIT_CASE(only_the_pinned_block_has_struct_pages),
+	KUNIT_CASE(last_unpin_gives_the_memory_back),
+	KUNIT_CASE(block_is_repopulated_after_it_went),
+	KUNIT_CASE(last_unpin_in_hard_irq_frees),
+	KUNIT_CASE(many_blocks_go_together),
+	KUNIT_CASE(ranges_of_a_pgmap_share_a_pool),
+	KUNIT_CASE(range_need_not_be_aligned_to_a_section),
+	KUNIT_CASE(pgmaps_share_a_section),
+	KUNIT_CASE(large_range_works_at_both_ends),
+	KUNIT_CASE(overlapping_range_is_refused),
+	KUNIT_CASE(malformed_range_is_refused),
+	KUNIT_CASE(memory_with_a_memmap_is_refused),
+	KUNIT_CASE(section_has_one_kind_of_memmap),
+	KUNIT_CASE(failed_registration_leaves_nothing),
+	KUNIT_CASE(foreign_pfn_is_left_alone),
+	KUNIT_CASE(other_pgmaps_have_no_pool),
+	KUNIT_CASE(pin_fails_cleanly_without_memory),
+	KUNIT_CASE(cap_of_zero_refuses_pins),
+	KUNIT_CASE(cap_limits_live_blocks),
+	KUNIT_CASE(cap_below_live_waits_for_blocks_to_go),
+	KUNIT_CASE(pin_at_the_cap_waits_for_a_dying_block),
+	KUNIT_CASE(new_pin_revives_a_dying_block),
+	KUNIT_CASE(pin_waits_for_a_block_being_freed),
+	KUNIT_CASE(fatal_signal_ends_the_wait),
+	KUNIT_CASE(pins_of_one_block_populate_once),
+	KUNIT_CASE(unregister_waits_for_pins_and_refuses_new),
+	KUNIT_CASE(unregister_follows_last_unpin),
+	KUNIT_CASE_SLOW(unpin_races_new_pin),
+	KUNIT_CASE_SLOW(unpin_races_new_pin_at_the_cap),
+	{}
+};
+
+static struct kunit_suite transient_memmap_suite = {
+	.name = "transient_memmap",
+	.test_cases = transient_memmap_cases,
+};
+
+kunit_test_suite(transient_memmap_suite);
+
+MODULE_DESCRIPTION("Tests of transient struct pages");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,87 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Install what the other scripts need.
+set -eu
+# shellcheck source=tools/lib.sh
+. "${0%/*}/lib.sh"
+
+usage() {
+	cat <<USAGE
+usage: $me [set ...]
+
+Installs the Debian packages of the sets that are missing. Without root and
+without a passwordless sudo, tells the command instead.
+
+  build   what builds a kernel and its self tests
+  vm      the virtual machine and what runs in it
+  check   what make check needs
+
+Default: build vm.
+USAGE
+}
+
+packages() {
+	case $1 in
+	build) echo git make gcc libc6-dev flex bison bc libelf-dev libssl-dev \
+		ccache xz-utils kmod cpio python3 perl pkg-config \
+		libaio-dev liburing-dev libcap-dev ;;
+	vm) echo qemu-system-x86 fio jq busybox-static ;;
+	check) echo sparse shellcheck ;;
+	*) die "no such set: $1 (build, vm, check)" ;;
+	esac
+}
+
+# Prints the packages that are not installed.
+missing() {
+	for p; do
+		case $(dpkg-query -W -f '${db:Status-Status} ' "$p" 2>/dev/null) in
+		"installed "*) ;;
+		*) printf ' %s' "$p" ;;
+		esac
+	done
+}
+
+# A machine without dpkg: name the commands that are not there.
+check_commands() {
+	absent=''
+	for c in git make gcc flex bison bc ccache xz kmod cpio python3 perl; do
+		command -v "$c" >/dev/null || absent="$absent $c"
+	done
+	[ -z "$absent" ] || die "not Debian, please install:$absent"
+	exit 0
+}
+
+install() {
+	# shellcheck disable=SC2086	# $sudo and $want are lists.
+	run "$log" "installing" $sudo env DEBIAN_FRONTEND=noninteractive \
+		apt-get -q -y -o DPkg::Lock::Timeout=300 \
+		install --no-install-recommends $want
+}
+
+case ${1:-} in -h | --help) usage; exit 0 ;; esac
+[ $# -gt 0 ] || set -- build vm
+command -v dpkg-query >/dev/null || check_commands
+
+all=''
+for set; do
+	all="$all $(packages "$set")"
+done
+# shellcheck disable=SC2086
+want=$(missing $all)
+[ -n "$want" ] || exit 0
+
+sudo=''
+if [ "$(id -u)" != 0 ]; then
+	sudo -n true 2>/dev/null ||
+		die "not root: please run: apt-get install --no-install-recommends$want"
+	sudo='sudo -n'
+fi
+log=$BUILD/log/deps.log
+say "installing$want, log in $log"
+if ! install; then
+	# Most likely there is no package list yet, or an old one.
+	# shellcheck disable=SC2086
+	run "$BUILD/log/deps-update.log" "apt-get update" $sudo apt-get -q update ||
+		die "apt-get update failed, see $BUILD/log/deps-update.log"
+	install || die "apt-get install failed, see $log"
+fi
