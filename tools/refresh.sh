@@ -7,11 +7,13 @@ set -eu
 
 usage() {
 	cat <<USAGE
-usage: $me
+usage: $me [-n]
 
 Writes each commit after the base in $linux to series/, and the files
 it adds to their place in the repository. Patches and files that the commits
 no longer have are removed. All is checked before anything is written.
+
+  -n   only tell, by the exit status too, whether there is anything to write
 USAGE
 }
 
@@ -135,7 +137,23 @@ write_all() {
 	done <"$tmp/drop"
 }
 
-case ${1:-} in -h | --help) usage; exit 0 ;; esac
+# Nothing in the tree that make tree would not make again.
+only_look() {
+	[ -e "$linux/.git" ] || exit 0
+	load_state
+	[ -n "$known" ] || known=$(kgit rev-parse base^0)
+	[ "$(kgit rev-parse HEAD)" = "$known" ] ||
+		die "$linux has commits that are not in the series"
+	check_history
+	exit 0
+}
+
+case ${1:-} in
+-n) only_look ;;
+-h | --help) usage; exit 0 ;;
+'') ;;
+*) usage >&2; exit 2 ;;
+esac
 [ -e "$linux/.git" ] || die "no $linux yet: make tree"
 make_tmp
 check_history

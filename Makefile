@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0
+# Every entry point of the repository. Each target does its own set-up.
+
+BUILD ?= build
+JOBS ?= $(shell nproc)
+override BUILD := $(abspath $(BUILD))
+export BUILD JOBS
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help deps deps-check tree kernel kernel-debug shell demo kunit \
+	selftest test format-patch refresh check bisect test-series clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  BUILD=DIR (build), JOBS=N (CPUs), LINUX_TARBALL=FILE (any 7.3.y)'
+
+deps: ## install what is missing to build and run (Debian packages)
+	@tools/deps.sh build vm
+
+deps-check:
+	@tools/deps.sh build vm check
+
+tree: deps ## the base with the series as commits, in build/linux
+	@tools/compose.sh
+
+kernel: tree ## build the kernel under test
+	@tools/kernel.sh normal
+
+kernel-debug: tree ## build it with KASAN, lockdep and other checkers
+	@tools/kernel.sh debug
+
+shell: kernel ## a shell in the virtual machine
+	@tools/vm.sh -i
+
+demo: kernel ## see it work: direct I/O into memory without struct pages
+	@tools/demo.sh
+
+kunit: kernel ## KUnit tests, in the virtual machine
+	@tools/run-tests.sh kunit
+
+selftest: kernel ## kselftests, in the virtual machine
+	@tools/run-tests.sh selftest
+
+test: kernel ## all tests
+	@tools/run-tests.sh all
+
+format-patch: tree ## the series as one would mail it (SIGNOFF=1 signs off)
+	@tools/format-patch.sh
+
+refresh: deps ## write the commits of build/linux back to the series
+	@tools/refresh.sh
+
+check: deps-check tree ## checkpatch, sparse, W=1, kernel-doc, shellcheck
+	@tools/check.sh
+
+bisect: tree ## build the kernel at every commit of the series
+	@tools/bisect.sh
+
+test-series: deps ## test the scripts that make the series
+	@tools/test-series.sh
+
+clean: ## remove what was built, keep the tree and the compiler's cache
+	rm -rf $(BUILD)/out $(BUILD)/side $(BUILD)/log $(BUILD)/vm $(BUILD)/patches $(BUILD)/tmp.*
+
+distclean: ## remove the tree, downloads and cache as well
+	@tools/refresh.sh -n || [ -n "$(FORCE)" ] || \
+		{ echo "FORCE=1 removes it all the same" >&2; exit 1; }
+	$(MAKE) --no-print-directory clean
+	rm -rf $(BUILD)/linux $(BUILD)/download $(BUILD)/ccache

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh disable=SC2034	# $DAX is for those who source it.
+# Sourced by what runs in the guest: the device-dax under test and the counters.
+
+DAX=/dev/dax0.0
+dax_dev=/sys/bus/dax/devices/dax0.0
+dax_drv=/sys/bus/dax/drivers/device_dax
+
+# Whether the kernel can do without the memmap at all.
+dax_has_transient() { [ -e $dax_dev/memmap ]; }
+
+dax_unbind() {
+	[ ! -e $dax_dev/driver ] || echo dax0.0 >$dax_drv/unbind
+}
+
+# dax_bind static|transient [align]
+dax_bind() {
+	dax_unbind
+	echo "${2:-2097152}" >$dax_dev/align
+	if [ "$1" != static ] || dax_has_transient; then
+		echo "$1" >$dax_dev/memmap
+	fi
+	echo dax0.0 >$dax_drv/bind
+}
+
+# One of the pool's files: cap live peak populated failed
+dax_pool() { cat "$dax_dev/transient/$1"; }
+
+# Wait until no block is live, at most $1 seconds.
+dax_idle() {
+	left=$1
+	while [ "$(dax_pool live)" != 0 ] && [ "$left" -gt 0 ]; do
+		sleep 1
+		left=$((left - 1))
+	done
+	[ "$(dax_pool live)" = 0 ]
+}
+
+# Bytes of the device, and a counter of /proc/vmstat.
+dax_size() { cat $dax_dev/size; }
+vmstat() { awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat; }

@@ -1,0 +1,174 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Run the tests of tools/tests/list, in virtual machines, and count the results.
+set -eu
+
+# shellcheck source=tools/lib.sh
+. "$(dirname "$0")/lib.sh"
+list=${LIST:-$tools/tests/list}
+
+usage() {
+	cat <<USAGE
+usage: $me [-n] [-k KERNELS] [-o DIR] all | TEST ...
+       $me kunitpy
+
+Runs tests and ends with one line "N passed, N failed, N skipped".
+
+  -k KERNELS  on these (default: normal, for all normal,debug)
+  -n          take the kernels as they are, don't build them
+  -o DIR      where the logs go (default: build/test)
+
+Tests, and the kernels they run on:
+$(sed -n 's/^\([a-z][^ ]*\) *\([^ ]*\).*/  \1\t\2/p' "$list" | expand -t 14)
+  kunitpy     the KUnit suite by kunit.py run, in a kernel of its own (minutes)
+
+A test's results are the KTAP on its standard output, judged by
+tools/judge.sh; in a virtual machine, the machine must also end in order
+and its kernel's log be free of complaints. Environment: BUILD, CI, LIST.
+USAGE
+}
+
+# Programs for the guest: the host's root is the guest's, so nothing is packed.
+build_guest() {
+	self=$linux/tools/testing/selftests
+	mkdir -p "$GUEST"
+	if [ ! -d "$BUILD/out/headers/usr/include" ]; then
+		make -s -C "$linux" O="$BUILD/out/headers" headers >"$GUEST/headers.log" 2>&1 ||
+			die "kernel headers failed: see $GUEST/headers.log"
+	fi
+	for prog in gup_test transient_memmap; do
+		src=$self/mm/$prog.c
+		[ -e "$src" ] || continue
+		[ -z "$(find "$GUEST/$prog" -newer "$src" 2>/dev/null)" ] || continue
+		libs=$(sed -n 's/.*\[libs: \(.*\)\].*/\1/p' "$src")
+		# shellcheck disable=SC2086	# $libs is a list.
+		(cd "$self/mm" && cc -O2 -Wall -U_FORTIFY_SOURCE -I.. -I../../../include \
+			-isystem "$BUILD/out/headers/usr/include" -I../../../.. \
+			-o "$GUEST/$prog" "$prog.c" vm_util.c hugepage_settings.c \
+			-laio -luring -lrt -lpthread -lm $libs) >"$GUEST/$prog.log" 2>&1 ||
+			die "$prog does not compile: see $GUEST/$prog.log"
+	done
+}
+
+# one TEST KERNEL LIMIT COMMAND: run it, judge it, print a line.
+one() {
+	dir=$out/$2/$1
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	start=$(date +%s)
+	rc=0
+	problem=''
+	if [ "$2" = host ]; then
+		timeout -k 10 "$3" sh -c "$4" </dev/null >"$dir/stdout" 2>"$dir/stderr" || rc=$?
+		[ $rc = 0 ] || problem="exit status $rc"
+		[ $rc != 124 ] || problem="time limit of $3 s"
+		log=$dir/stderr
+	else
+		"$tools/vm.sh" -n -k "$2" -t "$3" -o "$dir" env \
+			BUILD="$BUILD" TOOLS="$tools" GUEST="$GUEST" sh -c "$4" \
+			</dev/null >"$dir/vm.log" 2>&1 || rc=$?
+		[ $rc = 0 ] || problem=$(tail -n 1 "$dir/vm.log")
+		[ -n "$problem" ] || [ $rc = 0 ] || problem="exit status $rc"
+		log=$dir/console.log
+	fi
+	"$tools/judge.sh" "$1" "$dir/stdout" >"$dir/verdict" 2>"$dir/judge.log" ||
+		{ echo "0 1 0"; tail -n 1 "$dir/judge.log"; } >"$dir/verdict"
+	read -r p f s <"$dir/verdict"
+	# A test that fails says so by its status as well: count that once.
+	[ -z "$problem" ] || [ "$f" -gt 0 ] || f=1
+	word=ok
+	[ "$f" = 0 ] || word=FAIL
+	printf '%-4s  %-7s %-10s %4d passed %3d failed %3d skipped %5d s\n' \
+		$word "$2" "$1" "$p" "$f" "$s" $(($(date +%s) - start))
+	sed 1d "$dir/verdict" | head -n 10 | sed 's/^/      /'
+	if [ "$f" != 0 ]; then
+		[ -z "$problem" ] || echo "      ${problem%: see *}"
+		echo "      see $dir/stdout, $log"
+	fi
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+# No kernel is a failure of its own, and then of each test that wanted it.
+kernel_broken() {
+	failed=$((failed + 1))
+	echo "FAIL  $1  the kernel does not build"
+	rm -f "$BUILD/out/$1/arch/x86/boot/bzImage"
+}
+
+# The suite in a kernel that kunit.py configures, builds and boots itself.
+kunitpy() {
+	mkdir -p "$out/kunitpy"
+	rc=0
+	run "$out/kunitpy/log" "kunit.py run" \
+		python3 "$linux/tools/testing/kunit/kunit.py" run --arch=x86_64 \
+		--kunitconfig="$linux/mm/tests/.kunitconfig" \
+		--build_dir="$BUILD/kunit" --jobs="$JOBS" --timeout=600 \
+		--json="$out/kunitpy/json" || rc=$?
+	p=0 f=0 s=0
+	if [ -s "$out/kunitpy/json" ]; then
+		jq -r '.. | .test_cases? // empty | .[] | .status' \
+			"$out/kunitpy/json" >"$out/kunitpy/status"
+		p=$(grep -c PASS "$out/kunitpy/status" || :)
+		s=$(grep -c SKIP "$out/kunitpy/status" || :)
+		f=$(grep -cvE 'PASS|SKIP' "$out/kunitpy/status" || :)
+	fi
+	[ $rc = 0 ] && [ "$p" -gt 0 ] || [ "$f" -gt 0 ] || f=1
+	[ "$f" = 0 ] || say "kunit.py run failed: see $out/kunitpy/log"
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+kernels='' asis=''
+out=$BUILD/test
+while getopts k:o:nh opt; do
+	case $opt in
+	k) kernels=$OPTARG ;;
+	o) out=$OPTARG ;;
+	n) asis=1 ;;
+	h) usage; exit 0 ;;
+	*) usage >&2; exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+[ $# -gt 0 ] || { usage >&2; exit 2; }
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+
+export BUILD TOOLS="$tools" GUEST="$BUILD/guest"
+passed=0 failed=0 skipped=0
+for name; do
+	case $name in
+	all | kunitpy) ;;
+	*) grep -q "^$name " "$list" || die "no test $name: see $me -h" ;;
+	esac
+done
+if [ -z "$kernels" ]; then
+	case " $* " in *" all "*) kernels=normal,debug ;; *) kernels=normal ;; esac
+fi
+make_tmp
+# The tests to run, as: kernel, name, limit, command. One kernel after the other.
+for kernel in host normal debug; do
+	case ,host,$kernels, in *,$kernel,*) ;; *) continue ;; esac
+	grep '^[a-z]' "$list" | while read -r name on limit command; do
+		case " $* " in *" all "* | *" $name "*) ;; *) continue ;; esac
+		case ,$on, in *,$kernel,*) ;; *) continue ;; esac
+		[ $kernel != debug ] || limit=$((limit * 4))
+		printf "%s\n" "$kernel $name $limit $command"
+	done
+done >"$tmp/plan"
+if grep -qv '^host ' "$tmp/plan"; then
+	build_guest
+fi
+built=host
+while read -r kernel name limit command <&3; do
+	if [ "$kernel" != "$built" ]; then
+		built=$kernel
+		[ -n "$asis" ] || "$tools/kernel.sh" "$kernel" || kernel_broken "$kernel"
+	fi
+	one "$name" "$kernel" "$limit" "$command"
+done 3<"$tmp/plan"
+case " $* " in *" kunitpy "*) kunitpy ;; esac
+
+[ $((passed + failed + skipped)) -gt 0 ] || { say "nothing was run"; failed=1; }
+echo "logs: $out"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

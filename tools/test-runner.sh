@@ -1,0 +1,100 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Break what the test runner watches, and see that it notices. KTAP on stdout.
+#
+# A failure means: a broken kernel, or a test that was cut short, counts as good.
+set -eu
+
+# shellcheck source=tools/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tools/tests/ktap.sh
+. "$tools/tests/ktap.sh"
+
+case ${1:-} in
+-h)
+	echo "usage: $me"
+	echo "Tests vm.sh, judge.sh and run-tests.sh with machines and results that fail."
+	exit 0
+	;;
+esac
+make_tmp
+
+# expect STATUS WORDS command ...: both must come.
+expect() {
+	want=$1 words=$2
+	shift 2
+	got=0
+	"$@" >"$tmp/out" 2>&1 || got=$?
+	[ "$got" = "$want" ] || { echo "status $got, not $want: $(tail -n 1 "$tmp/out")"; return 1; }
+	[ -z "$words" ] || grep -q "$words" "$tmp/out" || { echo "no \"$words\": $(tail -n 1 "$tmp/out")"; return 1; }
+}
+
+vm() {
+	limit=$1
+	shift
+	"$tools/vm.sh" -t "$limit" -o "$tmp/vm" "$@"
+}
+
+# A group of processes over its limit, where that is a reason to panic.
+panic='mount -t cgroup2 none /sys/fs/cgroup
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+mkdir /sys/fs/cgroup/small
+echo 8M >/sys/fs/cgroup/small/memory.max
+echo 2 >/proc/sys/vm/panic_on_oom
+echo $$ >/sys/fs/cgroup/small/cgroup.procs
+tail /dev/zero'
+
+# judged CI RESULT WORDS: KTAP on stdin.
+judged() {
+	cat >"$tmp/ktap"
+	got=$(CI=$1 SKIPS="$tmp/skips" "$tools/judge.sh" test "$tmp/ktap")
+	case $got in "$2"*) ;; *) echo "judged: $got"; return 1 ;; esac
+	case $got in *"$3"*) ;; *) echo "judged: $got"; return 1 ;; esac
+}
+
+judge_good() { printf '%s\n' 'KTAP version 1' 1..2 'ok 1 a' 'ok 2 b' | judged '' '2 0 0' ''; }
+judge_cut() { printf '%s\n' 'KTAP version 1' 1..3 'ok 1 a' 'ok 2 b' | judged '' '2 ' '2 of 3'; }
+judge_plan() { printf '%s\n' 'KTAP version 1' 'ok 1 a' 'ok 2 b' | judged '' '2 1 0' 'no plan'; }
+judge_late() { printf '%s\n' 'KTAP version 1' 'ok 1 a' 1..1 | judged '' '' 'plan comes after'; }
+judge_two() { printf '%s\n' 'KTAP version 1' 1..1 'ok 1 a' 'KTAP version 1' 1..1 'not ok 1 b' | judged '' '' 'second document'; }
+judge_hidden() { printf '%s\n' 'KTAP version 1' 1..1 '# not ok 1 x' 'ok 1 a' | judged '' '1 1 0' hidden; }
+judge_empty() { judged '' '0 1 0' 'no results' </dev/null; }
+judge_suite() {
+	printf '%s\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: s' \
+		'    1..2' '    ok 1 a' 'ok 1 s' | judged '' '' '1 of 2'
+}
+judge_skip() { printf '%s\n' 'KTAP version 1' 1..1 'ok 1 a # SKIP no such thing' | judged "$1" "$2" "$3"; }
+
+runs() {
+	cat >"$tmp/list" <<-LIST
+	good normal 60 printf 'KTAP version 1\n1..1\nok 1 fine\n'
+	panic normal 60 printf 'KTAP version 1\n1..1\nok 1 fine\n'; sync; $(echo "$panic" | tr '\n' ';')
+	LIST
+	LIST="$tmp/list" "$tools/run-tests.sh" -n -k normal -o "$tmp/runs" "$@"
+}
+
+printf '# comment\ntest\ta\tbecause\n' >"$tmp/skips-a"
+printf '# comment\nother\ta\tbecause\n' >"$tmp/skips"
+
+ktap_plan 19
+ktap_check 'vm: good command' expect 0 fine vm 60 echo fine
+ktap_check 'vm: command fails' expect 7 '' vm 60 sh -c 'exit 7'
+ktap_check 'vm: command hangs' expect 124 'time limit' vm 12 sleep 1000
+ktap_check 'vm: kernel warns' expect 126 'the kernel complained' \
+	vm 60 sh -c "echo '<4>WARNING: not really' >/dev/kmsg"
+ktap_check 'vm: kernel panics' expect 125 'the machine died' vm 60 sh -c "$panic"
+ktap_check 'vm: no init' expect 125 'the machine died' vm 60 -a init=/bin/false true
+ktap_check 'vm: no machine' expect 125 'did not start' vm 60 -q '-device nonsense' true
+ktap_check 'judge: good results' judge_good
+ktap_check 'judge: results cut short' judge_cut
+ktap_check 'judge: suite cut short' judge_suite
+ktap_check 'judge: no plan' judge_plan
+ktap_check 'judge: plan last' judge_late
+ktap_check 'judge: two documents' judge_two
+ktap_check 'judge: hidden failure' judge_hidden
+ktap_check 'judge: no results' judge_empty
+ktap_check 'judge: unlisted skip in CI' judge_skip true '0 1 0' 'without being listed'
+cp "$tmp/skips-a" "$tmp/skips"
+ktap_check 'judge: listed skip in CI' judge_skip true '0 0 1' ''
+ktap_check 'run: good test' expect 0 '^1 passed, 0 failed, 0 skipped$' runs good
+ktap_check 'run: panic after good results' expect 1 '^1 passed, 1 failed, 0 skipped$' runs panic

@@ -1,0 +1,30 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Look for complaints in a kernel's log; print them; fail when there are any.
+set -eu
+
+me=${0##*/}
+here=$(cd "$(dirname "$0")" && pwd)
+
+case ${1:--h} in
+-h)
+	echo "usage: $me console.log"
+	echo "Prints the lines that match console-badness and not console-exceptions."
+	exit 0
+	;;
+esac
+[ -r "$1" ] || { echo "$me: cannot read $1" >&2; exit 2; }
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+grep -v '^#' "$here/console-badness" | grep . >"$tmp/bad"
+# Comments have no reason column.
+grep -v '^#' "$here/console-exceptions" | cut -f 1 | grep . >"$tmp/good" || :
+tr -d '\r' <"$1" | grep -aE -f "$tmp/bad" >"$tmp/hits" || exit 0
+if [ -s "$tmp/good" ]; then
+	grep -avE -f "$tmp/good" "$tmp/hits" || exit 0
+else
+	cat "$tmp/hits"
+fi
+exit 1

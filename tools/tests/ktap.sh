@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# Sourced by test scripts: KTAP on stdout, the plan first.
+
+ktap_nr=0
+
+ktap_plan() { echo "KTAP version 1"; echo "1..$1"; }
+
+# ktap_result pass|fail|skip name [reason]
+ktap_result() {
+	ktap_nr=$((ktap_nr + 1))
+	case $1 in
+	pass) echo "ok $ktap_nr $2" ;;
+	skip) echo "ok $ktap_nr $2 # SKIP ${3:-}" ;;
+	*)
+		[ -z "${3:-}" ] || echo "# $3"
+		echo "not ok $ktap_nr $2"
+		;;
+	esac
+}
+
+# ktap_check name command ...: the command's status is the result.
+ktap_check() {
+	ktap_name=$1
+	shift
+	if ktap_why=$("$@" 2>&1); then
+		ktap_result pass "$ktap_name"
+	else
+		ktap_result fail "$ktap_name" "$(echo "$ktap_why" | tail -n 1)"
+	fi
+}

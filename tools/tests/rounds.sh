@@ -1,0 +1,78 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Bind, pin, unbind, many times: nothing may stay. KTAP on stdout. In the guest.
+#
+# A failure means: a hypervisor that restarts its memory device leaks memory,
+# or leaves mappings behind that point nowhere.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/ktap.sh"
+. "$here/../dax.sh"
+
+rounds=${1:-100}
+gup_test=$2
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+# What must be the same before and after: snapshot NAME
+snapshot() {
+	vmstat nr_memmap_pages >"$tmp/$1.nr_memmap_pages"
+	vmstat nr_page_table_pages >"$tmp/$1.nr_page_table_pages"
+	cat /proc/iomem >"$tmp/$1.iomem"
+	awk '/^---\[/ { on = /Vmemmap/ } on' /sys/kernel/debug/page_tables/kernel \
+		>"$tmp/$1.vmemmap"
+	awk '/^Slab:/ { print $2 }' /proc/meminfo >"$tmp/$1.slab"
+}
+
+same() { diff "$tmp/before.$1" "$tmp/after.$1"; }
+
+# Within so many units: page tables come and go with every process, and slab
+# caches breathe. 100 leaks of a page or an object per round show.
+near() {
+	diff=$(($(cat "$tmp/after.$1") - $(cat "$tmp/before.$1")))
+	[ $diff -lt "$2" ] || { echo "$1 grew by $diff"; return 1; }
+}
+
+round() {
+	dax_bind transient "$1" || { echo "bind failed"; return 1; }
+	# 8 MiB, 16 pages at a call, pinned and unpinned.
+	"$gup_test" -a -S -f $DAX -m 8 -n 16 -w >"$tmp/gup" 2>&1 || { tail -n 3 "$tmp/gup"; return 1; }
+	[ "$(dax_pool populated)" -ge 32 ] || { echo "nothing was pinned"; return 1; }
+	dax_unbind || { echo "unbind failed"; return 1; }
+	[ "$(vmstat nr_memmap_pages)" = "$(cat "$tmp/before.nr_memmap_pages")" ] ||
+		{ echo "nr_memmap_pages $(vmstat nr_memmap_pages)"; return 1; }
+}
+
+all_rounds() {
+	i=0
+	while [ $i -lt "$rounds" ]; do
+		i=$((i + 1))
+		case $((i % 2)) in 0) align=4096 ;; *) align=2097152 ;; esac
+		why=$(round $align) || { echo "round $i: $why"; return 1; }
+	done
+}
+
+ktap_plan 6
+if ! dax_has_transient; then
+	for name in rounds nr_memmap_pages nr_page_table_pages slab iomem vmemmap; do
+		ktap_result skip "$name" "kernel without transient memmap"
+	done
+	exit
+fi
+dax_unbind
+vmstat nr_memmap_pages >"$tmp/before.nr_memmap_pages"
+# The first rounds fill caches and make the page tables above the vmemmap.
+round 2097152 >&2 || :
+round 4096 >&2 || :
+[ -z "$(dax_unbind 2>&1)" ]
+snapshot before
+ktap_check rounds all_rounds
+dax_unbind
+snapshot after
+ktap_check nr_memmap_pages same nr_memmap_pages
+ktap_check nr_page_table_pages near nr_page_table_pages 50
+ktap_check slab near slab 1024
+ktap_check iomem same iomem
+ktap_check vmemmap same vmemmap
