@@ -46,8 +46,8 @@ struct tmemmap_stats {
 /*
  * @offset: (in) of any page of the block
  * @live: (out) whether it has struct pages; the rest is 0 if not
- * @refs: (out) of the folio, each pin counts 1024
- * @pins: (out) of the folio
+ * @refs: (out) of the folio, one for each page that is pinned or got
+ * @pins: (out) of the folio, one for each page that is pinned
  */
 struct tmemmap_block {
 	__u64	offset;

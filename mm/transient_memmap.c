@@ -20,7 +20,8 @@
  *		GUP's callers hold, is not 0.
  * dying	The refcount is 0, and the folio is the worker's: on the pool's
  *		list, or about to be put there, or taken off and waiting for a
- *		grace period.  A pin that comes now revives the block.
+ *		grace period.  A pin that comes now revives the block.  The
+ *		worker comes after a delay, so that this has a chance.
  *
  * Two bits belong to each block:
  *
@@ -101,7 +102,7 @@ struct transient_pool {
 	atomic_long_t populated;
 	atomic_long_t failed;
 	struct llist_head dying;
-	struct work_struct free_work;
+	struct delayed_work free_work;
 };
 
 /**
@@ -124,6 +125,14 @@ struct transient_range {
 	unsigned long *live;
 	unsigned long *busy;
 };
+
+/*
+ * How long a dying block waits for the worker. I/O often comes back to the same
+ * buffer: populating it costs a page, a grace period and a part of a TLB flush,
+ * reviving it next to nothing. Short enough to need no shrinker; who meets the
+ * cap doesn't wait so long.
+ */
+#define FREE_DELAY	(HZ / 10)
 
 /*
  * How often a pin that met the cap waits for dying blocks before it gives up.
@@ -232,7 +241,8 @@ static int pool_charge_wait(struct transient_pool *pool)
 			return 0;
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		if (!READ_ONCE(pool->cap) || !flush_work(&pool->free_work))
+		if (!READ_ONCE(pool->cap) ||
+		    !flush_delayed_work(&pool->free_work))
 			break;
 	}
 	return pool_charge(pool) ? 0 : -ENOMEM;
@@ -488,7 +498,7 @@ void transient_memmap_free_folio(struct folio *folio)
 	guard(rcu)();
 	pool = folio->pgmap->transient_pool;
 	if (llist_add(folio_to_link(folio), &pool->dying))
-		queue_work(transient_wq, &pool->free_work);
+		queue_delayed_work(transient_wq, &pool->free_work, FREE_DELAY);
 }
 
 /* Free */
@@ -566,7 +576,8 @@ static void block_free(struct page *vmemmap_page)
 
 static void pool_free_work(struct work_struct *work)
 {
-	struct transient_pool *pool = container_of(work, struct transient_pool,
+	struct transient_pool *pool = container_of(to_delayed_work(work),
+						   struct transient_pool,
 						   free_work);
 	struct llist_node *link, *next, *hidden = NULL;
 	unsigned long start = ULONG_MAX, end = 0;
@@ -639,7 +650,7 @@ int transient_memmap_create_pool(struct dev_pagemap *pgmap)
 	pool->pgmap = pgmap;
 	pool->cap = default_cap();
 	init_llist_head(&pool->dying);
-	INIT_WORK(&pool->free_work, pool_free_work);
+	INIT_DELAYED_WORK(&pool->free_work, pool_free_work);
 	pgmap->transient_pool = pool;
 	static_branch_inc(&transient_memmap_key);
 	return 0;
@@ -853,7 +864,7 @@ void transient_memmap_remove_range(struct dev_pagemap *pgmap, int range_id)
 	struct transient_range *range = range_of(start);
 
 	/* The work that freed the last block may not have returned yet. */
-	flush_work(&range->pool->free_work);
+	flush_delayed_work(&range->pool->free_work);
 	VM_WARN_ON_ONCE(!bitmap_empty(range->live, range->nr_blocks));
 	VM_WARN_ON_ONCE(!bitmap_empty(range->busy, range->nr_blocks));
 

@@ -147,7 +147,7 @@ check_shellcheck() {
 			done
 	) >"$tmp/scripts"
 	# shellcheck disable=SC2046
-	(cd "$top" && shellcheck -x -P . -f gcc $(cat "$tmp/scripts")) \
+	(cd "$top" && shellcheck -x -P SCRIPTDIR:. -f gcc $(cat "$tmp/scripts")) \
 		>"$tmp/found" || :
 	judge shellcheck ", $(wc -l <"$tmp/scripts") scripts"
 }

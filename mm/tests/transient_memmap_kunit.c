@@ -51,7 +51,6 @@ static void release_region_action(void *res)
 {
 	release_mem_region(((struct resource *)res)->start,
 			   resource_size(res));
-	kfree(res);
 }
 
 /* Physical addresses, aligned to a section, that nobody uses */
@@ -860,7 +859,7 @@ static struct rcu_reader *rcu_reader_start(struct kunit *test)
 {
 	struct rcu_reader *reader;
 
-	if (num_online_cpus() < 2)
+	if (!IS_ENABLED(CONFIG_PREEMPT_RCU) && num_online_cpus() < 2)
 		kunit_skip(test, "a reader needs a CPU of its own");
 	reader = kunit_kzalloc(test, sizeof(*reader), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, reader);
@@ -921,7 +920,7 @@ static struct pinner *pinner_start(struct kunit *test, unsigned long pfn)
 	return pinner;
 }
 
-/* Pin and unpin in a loop would double-free the block, or lose the pin. */
+/* Pin and unpin in a loop would free the block twice, or under the last pin. */
 static void new_pin_revives_a_dying_block(struct kunit *test)
 {
 	struct rcu_reader *reader;
@@ -963,11 +962,11 @@ static void new_pin_revives_a_dying_block(struct kunit *test)
 }
 
 /* The pin would get struct pages that are unmapped a moment later. */
-static void pin_waits_for_a_block_being_freed(struct kunit *test)
+static void new_pin_revives_a_block_being_freed(struct kunit *test)
 {
 	struct rcu_reader *reader;
 	struct dev_pagemap *pgmap;
-	struct pinner *pinner;
+	struct folio *folio;
 	unsigned long pfn;
 
 	pgmap = register_section(test, &pfn);
@@ -980,24 +979,28 @@ static void pin_waits_for_a_block_being_freed(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, has_struct_page(pfn));
 	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_try_get(pfn),
 			    (struct page *)ERR_PTR(-ENODATA));
-	pinner = pinner_start(test, pfn);
-	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&pinner->done,
-							     HZ / 10));
+	folio = pin(test, pfn);
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(pfn));
 
 	kunit_release_action(test, rcu_reader_stop, reader);
-	KUNIT_ASSERT_TRUE(test, wait_for_completion_timeout(&pinner->done,
-							    PATIENCE));
-	KUNIT_EXPECT_PTR_EQ(test, pinner->page, pfn_to_page(pfn));
-	EXPECT_STAT(test, pgmap, populated, 2);
+	KUNIT_EXPECT_TRUE(test, eventually(folio_ref_count(folio) == 1));
+	msleep(300);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(pfn));
+	KUNIT_EXPECT_TRUE(test, has_struct_page(pfn));
+	EXPECT_STAT(test, pgmap, populated, 1);
 	EXPECT_STAT(test, pgmap, live, 1);
+
+	unpin(test, pfn);
+	expect_idle(test, pgmap);
+	expect_absent(test, pfn);
 }
 
-/* A process could not be killed while it waits for struct pages. */
-static void fatal_signal_ends_the_wait(struct kunit *test)
+/* The block would never go, or go while a new reader looks at it. */
+static void block_dies_again_while_being_freed(struct kunit *test)
 {
-	struct rcu_reader *reader;
+	struct rcu_reader *reader, *second;
 	struct dev_pagemap *pgmap;
-	struct pinner *pinner;
 	unsigned long pfn;
 
 	pgmap = register_section(test, &pfn);
@@ -1005,31 +1008,79 @@ static void fatal_signal_ends_the_wait(struct kunit *test)
 	reader = rcu_reader_start(test);
 	unpin(test, pfn);
 	KUNIT_ASSERT_TRUE(test, eventually(!transient_memmap_live(pfn)));
+	pin(test, pfn);
+	unpin(test, pfn);
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(pfn));
 
-	pinner = pinner_start(test, pfn);
-	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&pinner->done,
-							     HZ / 10));
-	send_sig(SIGKILL, pinner->task, 1);
-	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&pinner->done,
-							    5 * HZ));
-	KUNIT_EXPECT_PTR_EQ(test, pinner->page,
-			    (struct page *)ERR_PTR(-EINTR));
-
+	/* Who sees it live now has to be waited for, too. */
+	second = rcu_reader_start(test);
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(pfn));
 	kunit_release_action(test, rcu_reader_stop, reader);
+	msleep(300);
+	KUNIT_EXPECT_TRUE(test, has_struct_page(pfn));
+	kunit_release_action(test, rcu_reader_stop, second);
+
 	expect_idle(test, pgmap);
+	expect_absent(test, pfn);
 	EXPECT_STAT(test, pgmap, populated, 1);
-	EXPECT_STAT(test, pgmap, failed, 0);
 }
 
-static struct page *alloc_slowly(int nid)
+/* A stub that keeps the block locked until the test says so */
+static struct page *alloc_when_told(int nid)
 {
-	msleep(100);
+	struct completion *go = kunit_get_current_test()->priv;
+
+	wait_for_completion_timeout(go, PATIENCE);
 	return alloc_pages_node(nid, GFP_KERNEL, 0);
+}
+
+static struct completion *alloc_is_held_up(struct kunit *test)
+{
+	struct completion *go = kunit_kzalloc(test, sizeof(*go), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, go);
+	init_completion(go);
+	test->priv = go;
+	kunit_activate_static_stub(test, transient_block_page_alloc,
+				   alloc_when_told);
+	return go;
+}
+
+/* A process could not be killed while it waits for struct pages. */
+static void fatal_signal_ends_the_wait(struct kunit *test)
+{
+	struct completion *go;
+	struct pinner *owner, *waiter;
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	go = alloc_is_held_up(test);
+	owner = pinner_start(test, pfn);
+	/* It has charged the block: it is about to allocate. */
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live == 1));
+	waiter = pinner_start(test, pfn);
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&waiter->done,
+							     HZ / 10));
+	send_sig(SIGKILL, waiter->task, 1);
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&waiter->done,
+							    PATIENCE / 2));
+	KUNIT_EXPECT_PTR_EQ(test, waiter->page,
+			    (struct page *)ERR_PTR(-EINTR));
+
+	complete_all(go);
+	wait_for_completion(&owner->done);
+	wait_for_completion(&waiter->done);
+	KUNIT_EXPECT_PTR_EQ(test, owner->page, pfn_to_page(pfn));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(page_folio(pfn_to_page(pfn))), 1);
+	EXPECT_STAT(test, pgmap, populated, 1);
+	EXPECT_STAT(test, pgmap, failed, 0);
 }
 
 /* Two I/Os to one buffer would make its struct pages twice. */
 static void pins_of_one_block_populate_once(struct kunit *test)
 {
+	struct completion *go;
 	struct pinner *pinners[2];
 	struct dev_pagemap *pgmap;
 	struct folio *folio;
@@ -1037,17 +1088,17 @@ static void pins_of_one_block_populate_once(struct kunit *test)
 	int i;
 
 	pgmap = register_section(test, &pfn);
-	kunit_activate_static_stub(test, transient_block_page_alloc,
-				   alloc_slowly);
+	go = alloc_is_held_up(test);
 	for (i = 0; i < 2; i++)
 		pinners[i] = pinner_start(test, pfn + i);
+	msleep(100);
+	complete_all(go);
 	for (i = 0; i < 2; i++) {
-		KUNIT_ASSERT_TRUE(test, wait_for_completion_timeout(&pinners[i]->done,
-								    PATIENCE));
-		KUNIT_ASSERT_PTR_EQ(test, pinners[i]->page, pfn_to_page(pfn + i));
+		wait_for_completion(&pinners[i]->done);
+		KUNIT_EXPECT_PTR_EQ(test, pinners[i]->page, pfn_to_page(pfn + i));
 	}
-	folio = page_folio(pinners[0]->page);
-	KUNIT_EXPECT_PTR_EQ(test, folio, page_folio(pinners[1]->page));
+	folio = page_folio(pfn_to_page(pfn));
+	KUNIT_EXPECT_PTR_EQ(test, folio, page_folio(pfn_to_page(pfn + 1)));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	EXPECT_STAT(test, pgmap, populated, 1);
 	for (i = 0; i < 2; i++)
@@ -1135,7 +1186,13 @@ static void unregister_follows_last_unpin(struct kunit *test)
 #define RACE_THREADS	4
 #define RACE_BLOCKS	3
 #define RACE_HELD	2
-#define RACE_LOOPS	5000
+#define RACE_LOOPS	100000
+
+/*
+ * One block after the other has a rest, long enough for the worker to come, and
+ * short enough to be pinned again while the worker is at it.
+ */
+#define RACE_REST	(HZ / 8)
 
 struct race {
 	unsigned long pfn;
@@ -1174,6 +1231,15 @@ static struct page *race_pin(struct race *race, unsigned long pfn)
 	return page;
 }
 
+static unsigned long race_pfn(struct race *race, struct rnd_state *rnd)
+{
+	unsigned long resting = jiffies / RACE_REST % RACE_BLOCKS;
+	unsigned long n = 1 + prandom_u32_state(rnd) % (RACE_BLOCKS - 1);
+
+	return nth_block(race->pfn, (resting + n) % RACE_BLOCKS) +
+	       prandom_u32_state(rnd) % TRANSIENT_BLOCK_NR;
+}
+
 static void race_thread(struct race *race)
 {
 	unsigned long end = jiffies + 3 * HZ;
@@ -1186,8 +1252,7 @@ static void race_thread(struct race *race)
 		slot = i % RACE_HELD;
 		if (held[slot])
 			folio_put(page_folio(held[slot]));
-		held[slot] = race_pin(race, race->pfn + prandom_u32_state(&rnd) %
-				      (RACE_BLOCKS * TRANSIENT_BLOCK_NR));
+		held[slot] = race_pin(race, race_pfn(race, &rnd));
 		/* Let all go now and then. */
 		if (prandom_u32_state(&rnd) % 4 == 0) {
 			for (slot = 0; slot < RACE_HELD; slot++) {
@@ -1283,7 +1348,8 @@ static struct kunit_case transient_memmap_cases[] = {
 	KUNIT_CASE(cap_below_live_waits_for_blocks_to_go),
 	KUNIT_CASE(pin_at_the_cap_waits_for_a_dying_block),
 	KUNIT_CASE(new_pin_revives_a_dying_block),
-	KUNIT_CASE(pin_waits_for_a_block_being_freed),
+	KUNIT_CASE(new_pin_revives_a_block_being_freed),
+	KUNIT_CASE(block_dies_again_while_being_freed),
 	KUNIT_CASE(fatal_signal_ends_the_wait),
 	KUNIT_CASE(pins_of_one_block_populate_once),
 	KUNIT_CASE(unregister_waits_for_pins_and_refuses_new),

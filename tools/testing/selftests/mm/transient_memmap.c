@@ -1,0 +1,1775 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What user space sees of memory with a transient memmap: it can be pinned like
+ * any other, and nothing of that stays behind.
+ *
+ * Run as root. Tests use /dev/dax0.0, the provider of
+ * lib/test_transient_memmap.c, and a disk, as far as they are there. The disk is
+ * what TRANSIENT_MEMMAP_DISK names, and loses its contents; or /dev/vda, if it is
+ * unused and blank; or else a null_blk made for the purpose.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/aio_abi.h>
+#include <linux/fs.h>
+#include <linux/io_uring.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "../../../../lib/test_transient_memmap_uapi.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#define MADV_POPULATE_WRITE	23
+#endif
+
+#define KB	1024UL
+#define MB	(1024 * KB)
+#define GB	(1024 * MB)
+#define PAGE	(4 * KB)
+#define BLOCK	(256 * KB)
+
+#define DAX		"/sys/bus/dax/devices/dax0.0/"
+#define DAX_DRIVER	"/sys/bus/dax/drivers/device_dax/"
+#define PROVIDER	"/dev/test_transient_memmap"
+#define CONFIGFS	"/sys/kernel/config"
+#define NULLB		CONFIGFS "/nullb/"
+#define FAIL_NTH	"/proc/self/fail-nth"
+
+/* An emulated machine with all debugging options takes its time. */
+#define TIMEOUT		120
+
+/* Small files */
+
+static int write_str(const char *path, const char *s)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, s, strlen(s)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int write_ulong(const char *path, unsigned long n)
+{
+	char s[32];
+
+	snprintf(s, sizeof(s), "%lu", n);
+	return write_str(path, s);
+}
+
+/* The first line; an empty one if there is none */
+static const char *read_str(const char *path)
+{
+	static char s[256];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = -1;
+
+	if (fd >= 0) {
+		n = read(fd, s, sizeof(s) - 1);
+		close(fd);
+	}
+	s[n > 0 ? n : 0] = 0;
+	s[strcspn(s, "\n")] = 0;
+	return s;
+}
+
+static long memmap_pages(void)
+{
+	FILE *f = fopen("/proc/vmstat", "r");
+	char line[128];
+	long n = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "nr_memmap_pages %ld", &n) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* Contents */
+
+static uint8_t pattern(size_t i, int seed)
+{
+	return (i ^ (i >> 9) ^ (i >> 12) * 3 ^ (i >> 18) * 7) * 31 + seed;
+}
+
+static void fill(char *p, size_t len, int seed)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		p[i] = pattern(i, seed);
+}
+
+/* The offset of the first byte that is not the pattern's, or @len */
+static size_t same(const char *p, size_t len, int seed)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if ((uint8_t)p[i] != pattern(i, seed))
+			break;
+	return i;
+}
+
+/* What a transfer claims to have read is there. */
+static bool transferred(const char *p, long ret, int seed)
+{
+	return ret < 0 || same(p, ret, seed) == (size_t)ret;
+}
+
+static bool all_bytes(const char *p, size_t len, int byte)
+{
+	while (len && *p == (char)byte) {
+		len--;
+		p++;
+	}
+	return !len;
+}
+
+/* The disk */
+
+#define DISK_LEN	(8 * MB)
+
+static char disk_path[PATH_MAX];
+static bool disk_was_blank;
+
+static bool disk_is_blank(const char *path)
+{
+	/* O_EXCL: not mounted, and no part of anything else */
+	int fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+	char *p = malloc(DISK_LEN);
+	bool blank;
+
+	blank = read(fd, p, DISK_LEN) == (ssize_t)DISK_LEN &&
+		all_bytes(p, DISK_LEN, 0);
+	free(p);
+	close(fd);
+	return blank;
+}
+
+/*
+ * Make a disk in memory that answers from an interrupt handler, or remove it.
+ * It is called @name and takes @delay nanoseconds. An error is seen by the lack
+ * of the disk.
+ */
+static void nullb_make(const char *name, const char *delay)
+{
+	const char *const attrs[][2] = {
+		{ "size", "16" },
+		{ "blocksize", "512" },
+		{ "memory_backed", "1" },
+		{ "irqmode", "2" },
+		{ "completion_nsec", delay },
+		{ "power", "1" },
+	};
+	char path[PATH_MAX];
+	size_t i;
+
+	mount("configfs", CONFIGFS, "configfs", 0, NULL);
+	snprintf(path, sizeof(path), NULLB "%s", name);
+	if (mkdir(path, 0700))
+		return;
+	for (i = 0; i < ARRAY_SIZE(attrs); i++) {
+		snprintf(path, sizeof(path), NULLB "%s/%s", name, attrs[i][0]);
+		write_str(path, attrs[i][1]);
+	}
+	/* devtmpfs and udev may take a moment. */
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	for (i = 0; i < 100 && access(path, F_OK); i++)
+		usleep(10000);
+}
+
+static void nullb_remove(const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), NULLB "%s", name);
+	rmdir(path);
+}
+
+static void disk_find(void)
+{
+	const char *name = getenv("TRANSIENT_MEMMAP_DISK");
+
+	if (!name && disk_is_blank("/dev/vda")) {
+		name = "/dev/vda";
+		disk_was_blank = true;
+	}
+	if (!name) {
+		nullb_make("tm_fast", "10000");
+		name = "/dev/tm_fast";
+	}
+	snprintf(disk_path, sizeof(disk_path), "%s", name);
+}
+
+static void disk_leave(void)
+{
+	char *zeros = calloc(1, DISK_LEN);
+	int fd = -1;
+
+	if (disk_was_blank)
+		fd = open(disk_path, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		pwrite(fd, zeros, DISK_LEN, 0);
+		close(fd);
+	}
+	free(zeros);
+	nullb_remove("tm_fast");
+}
+
+/* Its contents, by another way than direct I/O */
+
+static bool disk_put(off_t off, size_t len, int seed)
+{
+	int fd = open(disk_path, O_RDWR | O_CLOEXEC);
+	char *p = malloc(len);
+	bool ok;
+
+	fill(p, len, seed);
+	ok = pwrite(fd, p, len, off) == (ssize_t)len && !fsync(fd) &&
+	     !ioctl(fd, BLKFLSBUF);
+	free(p);
+	close(fd);
+	return ok;
+}
+
+static bool disk_has(off_t off, size_t len, int seed)
+{
+	int fd = open(disk_path, O_RDWR | O_CLOEXEC);
+	char *p = malloc(len);
+	bool ok;
+
+	ok = !ioctl(fd, BLKFLSBUF) &&
+	     pread(fd, p, len, off) == (ssize_t)len &&
+	     same(p, len, seed) == len;
+	free(p);
+	close(fd);
+	return ok;
+}
+
+/* I/O in three ways, by system calls alone */
+
+enum engine { PSYNC, AIO, URING };
+
+#define MAX_IO 16
+
+struct io {
+	enum engine engine;
+	long res[MAX_IO];
+	aio_context_t aio;
+	int ring;
+	char *sq, *cq;
+	struct io_uring_params p;
+	struct io_uring_sqe *sqes;
+};
+
+static bool uring_open(struct io *io)
+{
+	io->ring = syscall(__NR_io_uring_setup, MAX_IO, &io->p);
+	if (io->ring < 0)
+		return false;
+	io->sq = mmap(NULL, io->p.sq_off.array + MAX_IO * sizeof(int),
+		      PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+		      io->ring, IORING_OFF_SQ_RING);
+	io->cq = mmap(NULL, io->p.cq_off.cqes + 2 * MAX_IO *
+		      sizeof(struct io_uring_cqe),
+		      PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+		      io->ring, IORING_OFF_CQ_RING);
+	io->sqes = mmap(NULL, MAX_IO * sizeof(struct io_uring_sqe),
+			PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+			io->ring, IORING_OFF_SQES);
+	return io->sq != MAP_FAILED && io->cq != MAP_FAILED &&
+	       io->sqes != MAP_FAILED;
+}
+
+/* Returns false with errno if the kernel does not have this engine. */
+static bool io_open(struct io *io, enum engine engine)
+{
+	memset(io, 0, sizeof(*io));
+	io->engine = engine;
+	switch (engine) {
+	case AIO:
+		return !syscall(__NR_io_setup, MAX_IO, &io->aio);
+	case URING:
+		return uring_open(io);
+	default:
+		return true;
+	}
+}
+
+static void io_close(struct io *io)
+{
+	if (io->engine == AIO)
+		syscall(__NR_io_destroy, io->aio);
+	if (io->engine == URING)
+		close(io->ring);
+}
+
+static int aio_submit(struct io *io, int tag, int fd, bool write, void *buf,
+		      size_t len, off_t off)
+{
+	struct iocb cb = {
+		.aio_data = tag,
+		.aio_lio_opcode = write ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
+		.aio_fildes = fd,
+		.aio_buf = (unsigned long)buf,
+		.aio_nbytes = len,
+		.aio_offset = off,
+	}, *cbs[] = { &cb };
+
+	return syscall(__NR_io_submit, io->aio, 1, cbs) == 1 ? 0 : -errno;
+}
+
+static int uring_submit(struct io *io, int tag, int fd, bool write, void *buf,
+			size_t len, off_t off)
+{
+	unsigned int *tail = (unsigned int *)(io->sq + io->p.sq_off.tail);
+	unsigned int *array = (unsigned int *)(io->sq + io->p.sq_off.array);
+	unsigned int slot = *tail % io->p.sq_entries;
+
+	io->sqes[slot] = (struct io_uring_sqe) {
+		.opcode = write ? IORING_OP_WRITE : IORING_OP_READ,
+		.fd = fd,
+		.addr = (unsigned long)buf,
+		.len = len,
+		.off = off,
+		.user_data = tag,
+	};
+	array[slot] = slot;
+	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+	return syscall(__NR_io_uring_enter, io->ring, 1, 0, 0, NULL, 0) == 1 ?
+		0 : -errno;
+}
+
+/* The result is going to be in io->res[tag]; or returns -errno. */
+static int io_submit(struct io *io, int tag, int fd, bool write, void *buf,
+		     size_t len, off_t off)
+{
+	switch (io->engine) {
+	case AIO:
+		return aio_submit(io, tag, fd, write, buf, len, off);
+	case URING:
+		return uring_submit(io, tag, fd, write, buf, len, off);
+	default:
+		io->res[tag] = write ? pwrite(fd, buf, len, off) :
+				       pread(fd, buf, len, off);
+		if (io->res[tag] < 0)
+			io->res[tag] = -errno;
+		return 0;
+	}
+}
+
+static void aio_wait(struct io *io, int nr)
+{
+	struct io_event event;
+
+	while (nr) {
+		if (syscall(__NR_io_getevents, io->aio, 1, 1, &event, NULL) != 1)
+			continue;
+		io->res[event.data] = event.res;
+		nr--;
+	}
+}
+
+static void uring_wait(struct io *io, int nr)
+{
+	unsigned int *head = (unsigned int *)(io->cq + io->p.cq_off.head);
+	unsigned int *tail = (unsigned int *)(io->cq + io->p.cq_off.tail);
+	struct io_uring_cqe *cqes = (void *)(io->cq + io->p.cq_off.cqes);
+
+	while (nr) {
+		if (*head == __atomic_load_n(tail, __ATOMIC_ACQUIRE)) {
+			syscall(__NR_io_uring_enter, io->ring, 0, 1,
+				IORING_ENTER_GETEVENTS, NULL, 0);
+			continue;
+		}
+		io->res[cqes[*head % io->p.cq_entries].user_data] =
+			cqes[*head % io->p.cq_entries].res;
+		__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+		nr--;
+	}
+}
+
+static void io_wait(struct io *io, int nr)
+{
+	if (io->engine == AIO)
+		aio_wait(io, nr);
+	if (io->engine == URING)
+		uring_wait(io, nr);
+}
+
+/* One transfer: bytes, or -errno */
+static long io_one(enum engine engine, int fd, bool write, void *buf, size_t len,
+		   off_t off)
+{
+	struct io io;
+	int err;
+
+	if (!io_open(&io, engine))
+		return -errno;
+	err = io_submit(&io, 0, fd, write, buf, len, off);
+	if (!err)
+		io_wait(&io, 1);
+	io_close(&io);
+	return err ?: io.res[0];
+}
+
+/* device-dax */
+
+static char dax_memmap[32], dax_align[32];
+
+static bool dax_is_bound(void)
+{
+	char path[PATH_MAX];
+
+	return realpath(DAX "driver", path) &&
+	       !strcmp(strrchr(path, '/'), "/device_dax");
+}
+
+static int dax_unbind(void)
+{
+	return write_str(DAX "driver/unbind", "dax0.0");
+}
+
+static int dax_set(const char *memmap, const char *align)
+{
+	int err;
+
+	if (dax_is_bound() && !strcmp(read_str(DAX "memmap"), memmap) &&
+	    !strcmp(read_str(DAX "align"), align))
+		return 0;
+	if (!access(DAX "driver", F_OK)) {
+		err = dax_unbind();
+		if (err)
+			return err;
+	}
+	err = write_str(DAX "memmap", memmap);
+	if (!err)
+		err = write_str(DAX "align", align);
+	/* Bound again also if it can't be as wanted. */
+	return write_str(DAX_DRIVER "bind", "dax0.0") ?: err;
+}
+
+static int dax_set_transient(unsigned long align)
+{
+	char s[32];
+
+	snprintf(s, sizeof(s), "%lu", align);
+	return dax_set("transient", s);
+}
+
+static void dax_save(void)
+{
+	snprintf(dax_memmap, sizeof(dax_memmap), "%s", read_str(DAX "memmap"));
+	snprintf(dax_align, sizeof(dax_align), "%s", read_str(DAX "align"));
+}
+
+static void dax_restore(void)
+{
+	if (*dax_memmap)
+		dax_set(dax_memmap, dax_align);
+}
+
+/*
+ * A mapping of memory with a transient memmap, with inaccessible space on both
+ * sides, and its pool
+ */
+struct space {
+	bool provider;
+	size_t page_size;
+	int fd;
+	char *mem;
+	size_t len;
+	char *reserve;
+	size_t reserve_len;
+	unsigned long cap;
+	long memmap_pages;
+};
+
+static unsigned long pool_read(struct space *s, const char *name)
+{
+	struct tmemmap_stats stats;
+	char path[PATH_MAX];
+
+	if (!s->provider) {
+		snprintf(path, sizeof(path), DAX "transient/%s", name);
+		return strtoul(read_str(path), NULL, 0);
+	}
+	if (ioctl(s->fd, TMEMMAP_STATS, &stats))
+		return ULONG_MAX;
+	return !strcmp(name, "cap") ? stats.cap :
+	       !strcmp(name, "live") ? stats.live :
+	       !strcmp(name, "peak") ? stats.peak :
+	       !strcmp(name, "populated") ? stats.populated :
+	       !strcmp(name, "failed") ? stats.failed : ULONG_MAX;
+}
+
+static int pool_set_cap(struct space *s, unsigned long cap)
+{
+	__u64 cap64 = cap;
+
+	if (s->provider)
+		return ioctl(s->fd, TMEMMAP_SET_CAP, &cap64) ? -errno : 0;
+	return write_ulong(DAX "transient/cap", cap);
+}
+
+static bool eventually_live(struct space *s, unsigned long live)
+{
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		if (pool_read(s, "live") == live)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* All struct pages are gone, and so is the memory that they took. */
+static bool eventually_gone(struct space *s)
+{
+	int i;
+
+	if (!eventually_live(s, 0))
+		return false;
+	for (i = 0; i < 200; i++) {
+		if (memmap_pages() == s->memmap_pages)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* @len of memory from @off of the file on, at an address aligned for it */
+static char *map_aligned(struct space *s, size_t len, off_t off, int prot)
+{
+	char *addr;
+
+	s->reserve_len = len + 2 * s->page_size;
+	s->reserve = mmap(NULL, s->reserve_len, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (s->reserve == MAP_FAILED)
+		return MAP_FAILED;
+	addr = s->reserve + s->page_size;
+	addr -= (unsigned long)addr % s->page_size;
+	return mmap(addr, len, prot, MAP_SHARED | MAP_FIXED, s->fd, off);
+}
+
+static const char *space_open_dax(struct space *s)
+{
+	if (access(DAX, F_OK))
+		return "no dax0.0";
+	if (access(DAX "memmap", F_OK))
+		return "dax0.0 has no memmap attribute";
+	if (dax_set_transient(s->page_size))
+		return "dax0.0 can't be bound with this alignment";
+	s->fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	return s->fd < 0 ? "can't open /dev/dax0.0" : NULL;
+}
+
+static const char *space_open_provider(struct space *s)
+{
+	struct tmemmap_register reg = { .nr = 1, .ranges[0].len = 64 * MB };
+	struct tmemmap_map map = { .page_size = s->page_size };
+
+	s->fd = open(PROVIDER, O_RDWR | O_CLOEXEC);
+	if (s->fd < 0)
+		return "no " PROVIDER;
+	if (ioctl(s->fd, TMEMMAP_REGISTER, &reg) ||
+	    ioctl(s->fd, TMEMMAP_MAP, &map))
+		return "the provider can't register its memory";
+	return NULL;
+}
+
+/* Returns why there is none, or NULL. */
+static const char *space_open(struct space *s, bool provider, size_t page_size)
+{
+	const char *why;
+
+	memset(s, 0, sizeof(*s));
+	s->provider = provider;
+	s->page_size = page_size;
+	why = provider ? space_open_provider(s) : space_open_dax(s);
+	if (why)
+		return why;
+
+	s->memmap_pages = memmap_pages();
+	s->cap = pool_read(s, "cap");
+	s->len = page_size > 4 * MB ? page_size : 4 * MB;
+	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
+	if (s->mem == MAP_FAILED)
+		return "can't map its memory";
+	/* The huge mapping would cost a GiB of zeroing. */
+	memset(s->mem, 0x5a, 4 * MB);
+	return NULL;
+}
+
+static void space_unmap(struct space *s)
+{
+	munmap(s->reserve, s->reserve_len);
+}
+
+/* Every test ends here. */
+static void space_close(struct __test_metadata *_metadata, struct space *s)
+{
+	space_unmap(s);
+	EXPECT_TRUE(eventually_gone(s)) {
+		TH_LOG("live %lu, nr_memmap_pages %ld, was %ld",
+		       pool_read(s, "live"), memmap_pages(), s->memmap_pages);
+	}
+	pool_set_cap(s, s->cap);
+	close(s->fd);
+}
+
+static int open_disk(void)
+{
+	return open(disk_path, O_RDWR | O_DIRECT | O_CLOEXEC);
+}
+
+static int wait_exit(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid)
+		return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/*
+ * Direct I/O
+ */
+
+FIXTURE(dio)
+{
+	struct space s;
+	int disk;
+};
+
+FIXTURE_VARIANT(dio)
+{
+	enum engine engine;
+	size_t page_size;
+};
+
+FIXTURE_VARIANT_ADD(dio, psync_4k) { .engine = PSYNC, .page_size = 4 * KB };
+FIXTURE_VARIANT_ADD(dio, aio_4k) { .engine = AIO, .page_size = 4 * KB };
+FIXTURE_VARIANT_ADD(dio, uring_4k) { .engine = URING, .page_size = 4 * KB };
+FIXTURE_VARIANT_ADD(dio, psync_2m) { .engine = PSYNC, .page_size = 2 * MB };
+FIXTURE_VARIANT_ADD(dio, aio_2m) { .engine = AIO, .page_size = 2 * MB };
+FIXTURE_VARIANT_ADD(dio, uring_2m) { .engine = URING, .page_size = 2 * MB };
+FIXTURE_VARIANT_ADD(dio, psync_1g) { .engine = PSYNC, .page_size = GB };
+FIXTURE_VARIANT_ADD(dio, aio_1g) { .engine = AIO, .page_size = GB };
+FIXTURE_VARIANT_ADD(dio, uring_1g) { .engine = URING, .page_size = GB };
+
+FIXTURE_SETUP(dio)
+{
+	const char *why;
+	struct io io;
+
+	self->disk = open_disk();
+	if (self->disk < 0)
+		SKIP(return, "no disk");
+	if (!io_open(&io, variant->engine))
+		SKIP(return, "engine: %s", strerror(errno));
+	io_close(&io);
+	why = space_open(&self->s, false, variant->page_size);
+	if (why)
+		SKIP(return, "%s", why);
+}
+
+FIXTURE_TEARDOWN(dio)
+{
+	space_close(_metadata, &self->s);
+	close(self->disk);
+}
+
+/* A guest would read something else than what is on its disk. */
+TEST_F_TIMEOUT(dio, read_brings_what_the_disk_has, TIMEOUT)
+{
+	/* From the middle of a page, over three blocks */
+	const size_t start = BLOCK - 3 * PAGE + 512, len = BLOCK + 16 * PAGE;
+	char *buf = self->s.mem + start;
+
+	ASSERT_TRUE(disk_put(MB, len, 1));
+	EXPECT_EQ(io_one(variant->engine, self->disk, false, buf, len, MB),
+		  (long)len);
+	EXPECT_EQ(same(buf, len, 1), len);
+	EXPECT_TRUE(all_bytes(self->s.mem, start, 0x5a));
+	EXPECT_TRUE(all_bytes(buf + len, 4 * MB - start - len, 0x5a));
+	EXPECT_GE(pool_read(&self->s, "populated"), 3);
+}
+
+/* A guest's disk would hold something else than what it wrote. */
+TEST_F_TIMEOUT(dio, write_brings_what_memory_has, TIMEOUT)
+{
+	const size_t len = BLOCK + 16 * PAGE;
+	char *buf = self->s.mem + BLOCK - 3 * PAGE + 512;
+
+	ASSERT_TRUE(disk_put(0, 4 * MB, 2));
+	fill(buf, len, 3);
+	EXPECT_EQ(io_one(variant->engine, self->disk, true, buf, len, MB),
+		  (long)len);
+	EXPECT_TRUE(disk_has(MB, len, 3));
+	EXPECT_TRUE(disk_has(0, MB, 2));
+}
+
+/* Requests in flight together would share, or lose, their struct pages. */
+TEST_F_TIMEOUT(dio, requests_overlap_in_blocks, TIMEOUT)
+{
+	const int nr = 8;
+	const size_t len = 96 * KB;
+	struct io io;
+	int i;
+
+	ASSERT_TRUE(disk_put(0, nr * len, 4));
+	ASSERT_TRUE(io_open(&io, variant->engine));
+	for (i = 0; i < nr; i++)
+		ASSERT_EQ(io_submit(&io, i, self->disk, false,
+				    self->s.mem + i * len, len, i * len), 0);
+	io_wait(&io, nr);
+	io_close(&io);
+	for (i = 0; i < nr; i++)
+		EXPECT_EQ(io.res[i], (long)len);
+	EXPECT_EQ(same(self->s.mem, nr * len, 4), nr * len);
+}
+
+/*
+ * A program that relies on the result of a transfer over the end of its mapping
+ * would see another one than for anonymous memory.
+ */
+TEST_F_TIMEOUT(dio, end_of_mapping_is_as_for_anonymous_memory, TIMEOUT)
+{
+	const size_t len = 6 * PAGE, in = 2 * PAGE;
+	char *end = self->s.mem + self->s.len, *anon;
+	long want, got;
+	int write;
+
+	anon = mmap(NULL, 2 * len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(anon, MAP_FAILED);
+	ASSERT_EQ(mprotect(anon, len, PROT_READ | PROT_WRITE), 0);
+	memset(anon, 0x5a, len);
+	ASSERT_TRUE(disk_put(0, len, 5));
+
+	for (write = 0; write < 2; write++) {
+		want = io_one(variant->engine, self->disk, write,
+			      anon + len - in, len, 0);
+		got = io_one(variant->engine, self->disk, write, end - in, len, 0);
+		EXPECT_EQ(got, want);
+		EXPECT_TRUE(transferred(end - in, got, 5));
+	}
+	EXPECT_EQ(io_one(variant->engine, self->disk, false, end, PAGE, 0),
+		  io_one(variant->engine, self->disk, false, anon + len, PAGE, 0));
+}
+
+/* A read into read-only memory would change it. */
+TEST_F_TIMEOUT(dio, protection_counts, TIMEOUT)
+{
+	const size_t len = self->s.len;
+	char *mem = self->s.mem;
+
+	ASSERT_EQ(mprotect(mem, len, PROT_READ), 0);
+	EXPECT_EQ(io_one(variant->engine, self->disk, false, mem, PAGE, 0),
+		  -EFAULT);
+	EXPECT_EQ(io_one(variant->engine, self->disk, true, mem, PAGE, 0),
+		  (long)PAGE);
+	EXPECT_TRUE(all_bytes(mem, PAGE, 0x5a));
+
+	ASSERT_EQ(mprotect(mem, len, PROT_NONE), 0);
+	EXPECT_EQ(io_one(variant->engine, self->disk, true, mem, PAGE, 0),
+		  -EFAULT);
+
+	ASSERT_EQ(mprotect(mem, len, PROT_READ | PROT_WRITE), 0);
+	EXPECT_EQ(io_one(variant->engine, self->disk, false, mem, PAGE, 0),
+		  (long)PAGE);
+}
+
+/* I/O at the limit would hang, or keep memory for good. */
+TEST_F_TIMEOUT(dio, cap_of_zero_gives_enomem, TIMEOUT)
+{
+	unsigned long failed = pool_read(&self->s, "failed");
+
+	ASSERT_EQ(pool_set_cap(&self->s, 0), 0);
+	EXPECT_EQ(io_one(variant->engine, self->disk, false, self->s.mem, PAGE, 0),
+		  -ENOMEM);
+	EXPECT_EQ(pool_read(&self->s, "live"), 0);
+	EXPECT_GT(pool_read(&self->s, "failed"), failed);
+	EXPECT_EQ(memmap_pages(), self->s.memmap_pages);
+
+	ASSERT_EQ(pool_set_cap(&self->s, 1), 0);
+	EXPECT_EQ(io_one(variant->engine, self->disk, false, self->s.mem, PAGE, 0),
+		  (long)PAGE);
+}
+
+/*
+ * A transfer larger than the limit would hang, or claim to have done more than
+ * it has.
+ */
+TEST_F_TIMEOUT(dio, transfer_larger_than_the_cap_is_short, TIMEOUT)
+{
+	const size_t len = 4 * BLOCK;
+	long ret;
+
+	ASSERT_TRUE(disk_put(0, len, 6));
+	ASSERT_EQ(pool_set_cap(&self->s, 2), 0);
+	ret = io_one(variant->engine, self->disk, false, self->s.mem, len, 0);
+	TH_LOG("%ld of %zu bytes", ret, len);
+	EXPECT_LE(pool_read(&self->s, "peak"), pool_read(&self->s, "populated"));
+	EXPECT_TRUE(ret > 0 || ret == -ENOMEM || ret == -EIO);
+	EXPECT_TRUE(transferred(self->s.mem, ret, 6));
+	EXPECT_TRUE(eventually_gone(&self->s));
+}
+
+/*
+ * I/O that outlives its memory's mapping
+ */
+
+FIXTURE(in_flight)
+{
+	struct space s;
+	int disk;
+	struct io io;
+};
+
+FIXTURE_VARIANT(in_flight)
+{
+	enum engine engine;
+};
+
+FIXTURE_VARIANT_ADD(in_flight, aio) { .engine = AIO };
+FIXTURE_VARIANT_ADD(in_flight, uring) { .engine = URING };
+
+#define FLIGHT_LEN	(2 * BLOCK)
+
+FIXTURE_SETUP(in_flight)
+{
+	const char *why;
+
+	/* Half a second is enough to do things meanwhile. */
+	nullb_make("tm_slow", "500000000");
+	self->disk = open("/dev/tm_slow", O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (self->disk < 0)
+		SKIP(return, "no null_blk through configfs");
+	if (!io_open(&self->io, variant->engine))
+		SKIP(return, "engine: %s", strerror(errno));
+	why = space_open(&self->s, false, 2 * MB);
+	if (why)
+		SKIP(return, "%s", why);
+
+	fill(self->s.mem, FLIGHT_LEN, 7);
+	ASSERT_EQ(pwrite(self->disk, self->s.mem, FLIGHT_LEN, 0), FLIGHT_LEN);
+	memset(self->s.mem, 0x5a, FLIGHT_LEN);
+	ASSERT_TRUE(eventually_gone(&self->s));
+}
+
+FIXTURE_TEARDOWN(in_flight)
+{
+	io_close(&self->io);
+	space_close(_metadata, &self->s);
+	close(self->disk);
+}
+
+/* The disk would write to memory that has become somebody else's. */
+TEST_F_TIMEOUT(in_flight, munmap_leaves_the_pins, TIMEOUT)
+{
+	struct space *s = &self->s;
+
+	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, s->mem, FLIGHT_LEN,
+			    0), 0);
+	EXPECT_TRUE(eventually_live(s, 2));
+	space_unmap(s);
+	EXPECT_EQ(pool_read(s, "live"), 2);
+	io_wait(&self->io, 1);
+	EXPECT_EQ(self->io.res[0], (long)FLIGHT_LEN);
+	EXPECT_TRUE(eventually_gone(s));
+
+	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
+	ASSERT_NE(s->mem, MAP_FAILED);
+	EXPECT_EQ(same(s->mem, FLIGHT_LEN, 7), FLIGHT_LEN);
+}
+
+/* Killing a VM in the midst of I/O would leak, or take the host down. */
+TEST_F_TIMEOUT(in_flight, killed_process_leaves_nothing, TIMEOUT)
+{
+	struct space *s = &self->s;
+	int ready[2];
+	char c;
+	pid_t pid;
+
+	ASSERT_EQ(pipe(ready), 0);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		struct io io;
+
+		if (io_open(&io, variant->engine) &&
+		    !io_submit(&io, 0, self->disk, false, s->mem, FLIGHT_LEN, 0))
+			write(ready[1], "", 1);
+		pause();
+		_exit(1);
+	}
+	close(ready[1]);
+	ASSERT_EQ(read(ready[0], &c, 1), 1);
+	EXPECT_TRUE(eventually_live(s, 2));
+	kill(pid, SIGKILL);
+	EXPECT_EQ(wait_exit(pid), -SIGKILL);
+	EXPECT_TRUE(eventually_gone(s));
+	EXPECT_EQ(same(s->mem, FLIGHT_LEN, 7), FLIGHT_LEN);
+	close(ready[0]);
+}
+
+/* New I/O to a buffer would disturb the I/O to it that is under way. */
+TEST_F_TIMEOUT(in_flight, second_request_shares_the_block, TIMEOUT)
+{
+	struct space *s = &self->s;
+	unsigned long populated = pool_read(s, "populated");
+
+	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, s->mem, FLIGHT_LEN,
+			    0), 0);
+	ASSERT_EQ(io_submit(&self->io, 1, self->disk, false, s->mem + FLIGHT_LEN,
+			    BLOCK, 0), 0);
+	ASSERT_EQ(io_submit(&self->io, 2, self->disk, true, s->mem + FLIGHT_LEN,
+			    BLOCK, 4 * MB), 0);
+	EXPECT_TRUE(eventually_live(s, 3));
+	EXPECT_EQ(pool_read(s, "populated"), populated + 3);
+	io_wait(&self->io, 3);
+	EXPECT_EQ(self->io.res[0], (long)FLIGHT_LEN);
+	EXPECT_EQ(self->io.res[1], (long)BLOCK);
+	EXPECT_EQ(self->io.res[2], (long)BLOCK);
+	EXPECT_EQ(same(s->mem, FLIGHT_LEN, 7), FLIGHT_LEN);
+}
+
+/*
+ * Everything else that pins, or must not
+ */
+
+FIXTURE(gup)
+{
+	struct space s;
+	int disk;
+};
+
+FIXTURE_VARIANT(gup)
+{
+	bool provider;
+	size_t page_size;
+};
+
+FIXTURE_VARIANT_ADD(gup, dax_4k) { .page_size = 4 * KB };
+FIXTURE_VARIANT_ADD(gup, dax_2m) { .page_size = 2 * MB };
+FIXTURE_VARIANT_ADD(gup, dax_1g) { .page_size = GB };
+FIXTURE_VARIANT_ADD(gup, provider_4k) { .provider = true, .page_size = 4 * KB };
+FIXTURE_VARIANT_ADD(gup, provider_2m) { .provider = true, .page_size = 2 * MB };
+
+FIXTURE_SETUP(gup)
+{
+	const char *why;
+
+	self->disk = open_disk();
+	if (self->disk < 0)
+		SKIP(return, "no disk");
+	why = space_open(&self->s, variant->provider, variant->page_size);
+	if (why)
+		SKIP(return, "%s", why);
+}
+
+FIXTURE_TEARDOWN(gup)
+{
+	space_close(_metadata, &self->s);
+	close(self->disk);
+}
+
+/* Mere use of the memory would cost what the transient memmap saves. */
+TEST_F_TIMEOUT(gup, use_without_pins_populates_nothing, TIMEOUT)
+{
+	unsigned long populated = pool_read(&self->s, "populated");
+	char *mem = self->s.mem;
+	size_t i, len = self->s.len;
+	pid_t pid;
+
+	for (i = 0; i < 4 * MB; i += PAGE)
+		mem[i]++;
+	EXPECT_EQ(mlock(mem, len), 0);
+	EXPECT_EQ(munlock(mem, len), 0);
+	EXPECT_EQ(madvise(mem, len, MADV_POPULATE_READ), -1);
+	EXPECT_EQ(errno, EINVAL);
+	EXPECT_EQ(madvise(mem, len, MADV_POPULATE_WRITE), -1);
+	EXPECT_EQ(errno, EINVAL);
+
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		for (i = 0; i < 4 * MB; i += PAGE)
+			mem[i]++;
+		_exit(0);
+	}
+	EXPECT_EQ(wait_exit(pid), 0);
+	EXPECT_EQ(mem[PAGE], 0x5c);
+
+	ASSERT_EQ(mprotect(mem, len, PROT_READ), 0);
+	ASSERT_EQ(mprotect(mem, len, PROT_READ | PROT_WRITE), 0);
+	mem[0]++;
+	EXPECT_EQ(pool_read(&self->s, "populated"), populated);
+	EXPECT_EQ(pool_read(&self->s, "live"), 0);
+}
+
+/* A VMM that forks would have I/O that goes to the wrong process's memory. */
+TEST_F_TIMEOUT(gup, fork_shares_the_memory, TIMEOUT)
+{
+	char *mem = self->s.mem;
+	pid_t pid;
+
+	ASSERT_TRUE(disk_put(0, BLOCK, 8));
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		fill(mem + MB, BLOCK, 9);
+		_exit(pread(self->disk, mem, BLOCK, 0) != BLOCK ||
+		      pwrite(self->disk, mem + MB, BLOCK, MB) != BLOCK ||
+		      same(mem, BLOCK, 8) != BLOCK);
+	}
+	EXPECT_EQ(wait_exit(pid), 0);
+	EXPECT_EQ(same(mem, BLOCK, 8), BLOCK);
+	EXPECT_EQ(same(mem + MB, BLOCK, 9), BLOCK);
+	EXPECT_TRUE(disk_has(MB, BLOCK, 9));
+	EXPECT_EQ(pread(self->disk, mem, PAGE, MB), PAGE);
+	EXPECT_EQ(same(mem, PAGE, 9), PAGE);
+}
+
+/* Nobody could look into a VM from outside with process_vm_readv(). */
+TEST_F_TIMEOUT(gup, process_vm_access_works, TIMEOUT)
+{
+	static char buf[3 * PAGE];
+	char *at = self->s.mem + BLOCK - PAGE + 123;
+	struct iovec local = { buf, sizeof(buf) }, remote = { at, sizeof(buf) };
+	pid_t pid;
+
+	fill(at, sizeof(buf), 10);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	EXPECT_EQ(process_vm_readv(pid, &local, 1, &remote, 1, 0),
+		  (ssize_t)sizeof(buf));
+	EXPECT_EQ(same(buf, sizeof(buf), 10), sizeof(buf));
+
+	fill(buf, sizeof(buf), 11);
+	EXPECT_EQ(process_vm_writev(pid, &local, 1, &remote, 1, 0),
+		  (ssize_t)sizeof(buf));
+	EXPECT_EQ(same(at, sizeof(buf), 11), sizeof(buf));
+	kill(pid, SIGKILL);
+	wait_exit(pid);
+}
+
+/* A debugger could not show a VMM's guest memory. */
+TEST_F_TIMEOUT(gup, debugger_access_works, TIMEOUT)
+{
+	static char buf[3 * PAGE];
+	char *at = self->s.mem + BLOCK - PAGE, path[64];
+	long word;
+	int fd, status;
+	pid_t pid;
+
+	fill(at, sizeof(buf), 12);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		ptrace(PTRACE_TRACEME, 0, 0, 0);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	ASSERT_TRUE(WIFSTOPPED(status));
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(pread(fd, buf, sizeof(buf), (off_t)at), (ssize_t)sizeof(buf));
+	EXPECT_EQ(same(buf, sizeof(buf), 12), sizeof(buf));
+	fill(buf, sizeof(buf), 13);
+	EXPECT_EQ(pwrite(fd, buf, sizeof(buf), (off_t)at), (ssize_t)sizeof(buf));
+	EXPECT_EQ(same(at, sizeof(buf), 13), sizeof(buf));
+	close(fd);
+
+	errno = 0;
+	word = ptrace(PTRACE_PEEKDATA, pid, at + 8, 0);
+	EXPECT_EQ(errno, 0);
+	EXPECT_EQ(memcmp(&word, at + 8, sizeof(word)), 0);
+	EXPECT_EQ(ptrace(PTRACE_POKEDATA, pid, at + 8, ~word), 0);
+	word = ~word;
+	EXPECT_EQ(memcmp(&word, at + 8, sizeof(word)), 0);
+
+	kill(pid, SIGKILL);
+	wait_exit(pid);
+}
+
+static int register_buffer(char *buf, size_t len)
+{
+	struct iovec iov = { buf, len };
+	struct io io;
+	int err;
+
+	if (!io_open(&io, URING))
+		return -errno;
+	err = syscall(__NR_io_uring_register, io.ring, IORING_REGISTER_BUFFERS,
+		      &iov, 1);
+	if (err)
+		err = -errno;
+	io_close(&io);
+	return err;
+}
+
+/* A pin for good would keep struct pages for good, beyond anybody's control. */
+TEST_F_TIMEOUT(gup, registered_buffer_is_refused, TIMEOUT)
+{
+	char *anon = mmap(NULL, MB, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned long populated = pool_read(&self->s, "populated");
+	int err;
+
+	err = register_buffer(anon, MB);
+	if (err)
+		SKIP(return, "io_uring: %s", strerror(-err));
+	EXPECT_EQ(register_buffer(self->s.mem, MB), -EOPNOTSUPP);
+	EXPECT_EQ(pool_read(&self->s, "populated"), populated);
+
+	/* Nor by the fast path, when there are struct pages by chance. */
+	EXPECT_EQ(pread(self->disk, self->s.mem, MB, 0), MB);
+	EXPECT_EQ(register_buffer(self->s.mem, MB), -EOPNOTSUPP);
+}
+
+/* Splicing guest memory would bring garbage, or lose count of what it holds. */
+TEST_F_TIMEOUT(gup, pipe_holds_a_block_and_the_cap_counts_it, TIMEOUT)
+{
+	struct space *s = &self->s;
+	struct iovec iov = { s->mem + 100, PAGE };
+	char buf[PAGE];
+	int p[2];
+
+	ASSERT_EQ(pipe(p), 0);
+	fill(iov.iov_base, PAGE, 14);
+	ASSERT_EQ(pool_set_cap(s, 1), 0);
+	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), PAGE);
+	usleep(100000);
+	EXPECT_EQ(pool_read(s, "live"), 1);
+	EXPECT_EQ(memmap_pages(), s->memmap_pages + 1);
+
+	EXPECT_EQ(pread(self->disk, s->mem + BLOCK, PAGE, 0), -1);
+	EXPECT_EQ(errno, ENOMEM);
+	EXPECT_EQ(pread(self->disk, s->mem + BLOCK - PAGE, PAGE, 0), PAGE);
+	EXPECT_EQ(pool_read(s, "live"), 1);
+
+	EXPECT_EQ(read(p[0], buf, PAGE), PAGE);
+	EXPECT_EQ(same(buf, PAGE, 14), PAGE);
+	EXPECT_TRUE(eventually_gone(s));
+	EXPECT_EQ(pread(self->disk, s->mem + BLOCK, PAGE, 0), PAGE);
+
+	/* What is never read goes with the pipe. */
+	EXPECT_TRUE(eventually_gone(s));
+	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), PAGE);
+	close(p[0]);
+	close(p[1]);
+}
+
+/* Moving a mapping would move I/O to other memory. */
+TEST_F_TIMEOUT(gup, remapped_memory_is_pinned_where_it_is, TIMEOUT)
+{
+	struct space *s = &self->s;
+	size_t len = s->page_size;
+	char *to;
+
+	if (len > 2 * MB)
+		SKIP(return, "the mapping is a single entry");
+	to = s->mem + s->len / 2;
+	fill(s->mem, len, 15);
+	EXPECT_EQ(pwrite(self->disk, s->mem, PAGE, 0), PAGE);
+	ASSERT_EQ(mremap(s->mem, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+	EXPECT_EQ(pwrite(self->disk, s->mem, PAGE, 0), -1);
+	EXPECT_EQ(errno, EFAULT);
+	EXPECT_EQ(pwrite(self->disk, to, len, MB), (ssize_t)len);
+	EXPECT_TRUE(disk_has(MB, len, 15));
+}
+
+/* Direct I/O would break for good after the machine was short of memory once. */
+TEST_F_TIMEOUT(gup, each_allocation_may_fail, 2 * TIMEOUT)
+{
+	static const char * const debugfs[][2] = {
+		{ "fail_page_alloc/ignore-gfp-wait", "N" },
+		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
+		{ "fail_page_alloc/min-order", "0" },
+		{ "fail_page_alloc/verbose", "0" },
+		{ "failslab/ignore-gfp-wait", "N" },
+		{ "failslab/verbose", "0" },
+	};
+	struct space *s = &self->s;
+	char path[PATH_MAX];
+	int fd, nth, failures = 0;
+	bool injected = true;
+	ssize_t ret;
+	size_t i;
+
+	fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		SKIP(return, "no fault injection");
+	for (i = 0; i < ARRAY_SIZE(debugfs); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s",
+			 debugfs[i][0]);
+		ASSERT_EQ(write_str(path, debugfs[i][1]), 0);
+	}
+	ASSERT_TRUE(disk_put(0, 2 * BLOCK, 16));
+	for (nth = 1; injected && nth < 1000; nth++) {
+		char left[16] = "";
+
+		memset(s->mem, 0x5a, 2 * BLOCK);
+		snprintf(path, sizeof(path), "%d", nth);
+		ASSERT_GT(pwrite(fd, path, strlen(path), 0), 0);
+		ret = pread(self->disk, s->mem, 2 * BLOCK, 0);
+		ASSERT_GT(pread(fd, left, sizeof(left) - 1, 0), 0);
+		injected = !atoi(left);
+		ASSERT_GT(pwrite(fd, "0", 1, 0), 0);
+
+		failures += ret < 0;
+		EXPECT_TRUE(transferred(s->mem, ret, 16));
+		ASSERT_TRUE(eventually_gone(s)) {
+			TH_LOG("allocation %d failed", nth);
+		}
+	}
+	close(fd);
+	TH_LOG("%d allocations failed, %d reads", nth - 2, failures);
+	EXPECT_FALSE(injected);
+	EXPECT_EQ(ret, (ssize_t)(2 * BLOCK));
+	EXPECT_GT(failures, 0);
+}
+
+/*
+ * Mappings that are none of our business
+ */
+
+/* Direct I/O to MMIO, a bug in the caller that was an error until now. */
+TEST(other_pfnmap_is_refused_as_before)
+{
+	int mem = open("/dev/mem", O_RDONLY | O_CLOEXEC), disk = open_disk();
+	char *bios;
+
+	if (disk < 0)
+		SKIP(return, "no disk");
+	bios = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, mem, 0xf0000);
+	if (mem < 0 || bios == MAP_FAILED)
+		SKIP(return, "/dev/mem can't be mapped");
+	/* Also with transient ranges registered */
+	if (dax_set_transient(2 * MB))
+		TH_LOG("no transient ranges");
+
+	EXPECT_EQ(pwrite(disk, bios, PAGE, 0), -1);
+	EXPECT_EQ(errno, EFAULT);
+	EXPECT_EQ(register_buffer(bios, PAGE), -EFAULT);
+	munmap(bios, PAGE);
+	close(disk);
+	close(mem);
+}
+
+/*
+ * device-dax
+ */
+
+FIXTURE(dax)
+{
+	struct space s;
+	int disk;
+};
+
+FIXTURE_SETUP(dax)
+{
+	const char *why;
+
+	self->disk = open_disk();
+	if (self->disk < 0)
+		SKIP(return, "no disk");
+	why = space_open(&self->s, false, 2 * MB);
+	if (why)
+		SKIP(return, "%s", why);
+}
+
+FIXTURE_TEARDOWN(dax)
+{
+	space_close(_metadata, &self->s);
+	close(self->disk);
+}
+
+/* A script could not tell what a device is, or would break one in use. */
+TEST_F_TIMEOUT(dax, memmap_attribute_is_changed_while_unbound_only, TIMEOUT)
+{
+	EXPECT_STREQ(read_str(DAX "memmap"), "transient");
+	EXPECT_EQ(write_str(DAX "memmap", "static"), -EBUSY);
+	EXPECT_EQ(write_str(DAX "memmap", "none"), -EINVAL);
+	EXPECT_STREQ(read_str(DAX "memmap"), "transient");
+	EXPECT_EQ(access(DAX "transient/live", R_OK), 0);
+	EXPECT_EQ(write_str(DAX "transient/cap", "many"), -EINVAL);
+	EXPECT_GT(pool_read(&self->s, "cap"), 0);
+	EXPECT_EQ(pool_set_cap(&self->s, 17), 0);
+	EXPECT_EQ(pool_read(&self->s, "cap"), 17);
+}
+
+/* Registering the memory would cost what the transient memmap saves. */
+TEST_F_TIMEOUT(dax, static_memmap_is_as_before_and_costs_more, TIMEOUT)
+{
+	struct space *s = &self->s;
+	char *mem;
+
+	space_unmap(s);
+	close(s->fd);
+	ASSERT_EQ(dax_set("static", "2097152"), 0);
+	EXPECT_NE(access(DAX "transient", F_OK), 0);
+	EXPECT_GT(memmap_pages(), s->memmap_pages);
+
+	s->fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(s->fd, 0);
+	mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
+	ASSERT_NE(mem, MAP_FAILED);
+	ASSERT_TRUE(disk_put(0, MB, 17));
+	EXPECT_EQ(pread(self->disk, mem, MB, 0), MB);
+	EXPECT_EQ(same(mem, MB, 17), MB);
+	EXPECT_EQ(register_buffer(mem, MB), 0);
+	space_unmap(s);
+	close(s->fd);
+
+	ASSERT_EQ(dax_set_transient(s->page_size), 0);
+	EXPECT_EQ(memmap_pages(), s->memmap_pages);
+	s->fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(s->fd, 0);
+	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
+	ASSERT_NE(s->mem, MAP_FAILED);
+	EXPECT_EQ(same(s->mem, MB, 17), MB);
+}
+
+/* Memory would be taken away while a device may still write to it. */
+TEST_F_TIMEOUT(dax, unbind_waits_for_pins, TIMEOUT)
+{
+	struct space *s = &self->s;
+	struct iovec iov = { s->mem, PAGE };
+	int p[2], status;
+	pid_t pid;
+
+	ASSERT_EQ(pipe(p), 0);
+	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), PAGE);
+	space_unmap(s);
+	close(s->fd);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		close(p[0]);
+		close(p[1]);
+		_exit(!!dax_unbind());
+	}
+	usleep(500000);
+	EXPECT_EQ(waitpid(pid, &status, WNOHANG), 0);
+	close(p[0]);
+	close(p[1]);
+	EXPECT_EQ(wait_exit(pid), 0);
+	EXPECT_FALSE(dax_is_bound());
+
+	ASSERT_EQ(dax_set_transient(s->page_size), 0);
+	s->fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(s->fd, 0);
+	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
+	ASSERT_NE(s->mem, MAP_FAILED);
+	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
+}
+
+/* Unbinding a device that is mapped would leave a way to its memory. */
+TEST_F_TIMEOUT(dax, unbind_takes_the_mapping, TIMEOUT)
+{
+	struct space *s = &self->s;
+	pid_t pid;
+
+	s->mem[0] = 1;
+	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
+	ASSERT_EQ(dax_unbind(), 0);
+	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), -1);
+	EXPECT_EQ(errno, EFAULT);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		signal(SIGBUS, SIG_DFL);
+		s->mem[0] = 2;
+		_exit(0);
+	}
+	EXPECT_EQ(wait_exit(pid), -SIGBUS);
+	ASSERT_EQ(dax_set_transient(s->page_size), 0);
+}
+
+/*
+ * The test provider: ranges of any shape, and pins of any kind
+ */
+
+FIXTURE(provider)
+{
+	int fd;
+	char *mem;
+	long memmap_pages;
+};
+
+#define HOLE_START	(4 * MB)
+#define HOLE_END	(6 * MB)
+#define MAPPED		(10 * MB)
+
+FIXTURE_SETUP(provider)
+{
+	/* 2 MiB that are not aligned to a section, a hole, 4 MiB */
+	struct tmemmap_register reg = {
+		.nr = 2,
+		.ranges = {
+			{ 2 * MB, HOLE_START - 2 * MB },
+			{ HOLE_END, 4 * MB },
+		},
+	};
+
+	self->fd = open(PROVIDER, O_RDWR | O_CLOEXEC);
+	if (self->fd < 0)
+		SKIP(return, "no " PROVIDER);
+	self->memmap_pages = memmap_pages();
+	ASSERT_EQ(ioctl(self->fd, TMEMMAP_REGISTER, &reg), 0);
+	self->mem = mmap(NULL, MAPPED, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 self->fd, 0);
+	ASSERT_NE(self->mem, MAP_FAILED);
+}
+
+FIXTURE_TEARDOWN(provider)
+{
+	struct space s = {
+		.provider = true,
+		.fd = self->fd,
+		.memmap_pages = self->memmap_pages,
+	};
+
+	munmap(self->mem, MAPPED);
+	EXPECT_TRUE(eventually_gone(&s));
+	EXPECT_EQ(ioctl(self->fd, TMEMMAP_UNREGISTER), 0);
+	close(self->fd);
+}
+
+static long tm_pin(int fd, int how, int flags, void *addr, size_t nr, __u32 *id)
+{
+	struct tmemmap_pin pin = {
+		.addr = (unsigned long)addr,
+		.nr = nr,
+		.how = how,
+		.flags = flags,
+	};
+
+	*id = -1;
+	if (ioctl(fd, TMEMMAP_PIN, &pin))
+		return -errno;
+	*id = pin.id;
+	return pin.pinned;
+}
+
+static int tm_unpin(int fd, __u32 id)
+{
+	return ioctl(fd, TMEMMAP_UNPIN, &id) ? -errno : 0;
+}
+
+static int tm_read(int fd, __u32 id, size_t offset, void *buf, size_t len)
+{
+	struct tmemmap_read rd = {
+		.buf = (unsigned long)buf,
+		.offset = offset,
+		.len = len,
+		.id = id,
+	};
+
+	return ioctl(fd, TMEMMAP_READ, &rd) ? -errno : 0;
+}
+
+static struct tmemmap_block tm_block(int fd, size_t offset)
+{
+	struct tmemmap_block block = { .offset = offset };
+
+	if (ioctl(fd, TMEMMAP_BLOCK, &block))
+		block.live = -1;
+	return block;
+}
+
+static struct tmemmap_stats tm_stats(int fd)
+{
+	struct tmemmap_stats stats;
+
+	if (ioctl(fd, TMEMMAP_STATS, &stats))
+		memset(&stats, 0xff, sizeof(stats));
+	return stats;
+}
+
+static char *tm_map(int fd, int kind, size_t off, size_t len, int prot)
+{
+	struct tmemmap_map map = { .page_size = PAGE, .kind = kind };
+
+	if (ioctl(fd, TMEMMAP_MAP, &map))
+		return MAP_FAILED;
+	return mmap(NULL, len, prot, MAP_SHARED, fd, off);
+}
+
+static const int pin_functions[] = {
+	TMEMMAP_PIN_FAST, TMEMMAP_PIN_UNLOCKED, TMEMMAP_PIN_REMOTE,
+	TMEMMAP_GET_FAST,
+};
+
+/* Drivers would see other memory than the process, or lose it while they do. */
+TEST_F_TIMEOUT(provider, every_way_to_pin_works, TIMEOUT)
+{
+	const size_t start = HOLE_END + BLOCK - 4 * PAGE, nr = BLOCK / PAGE;
+	char *at = self->mem + start, *buf = malloc(BLOCK);
+	struct space s = { .provider = true, .fd = self->fd };
+	struct tmemmap_block block;
+	unsigned int i;
+	bool get;
+	__u32 id;
+
+	for (i = 0; i < ARRAY_SIZE(pin_functions); i++) {
+		get = pin_functions[i] == TMEMMAP_GET_FAST;
+		fill(at, BLOCK, 20 + i);
+		EXPECT_EQ(tm_pin(self->fd, pin_functions[i], TMEMMAP_WRITE, at,
+				 nr, &id), (long)nr);
+		EXPECT_EQ(tm_stats(self->fd).live, 2);
+		block = tm_block(self->fd, start);
+		EXPECT_EQ(block.live, 1);
+		EXPECT_EQ(block.refs, 4);
+		EXPECT_EQ(block.pins, get ? 0 : 4);
+		block = tm_block(self->fd, start + BLOCK);
+		EXPECT_EQ(block.live, 1);
+		EXPECT_EQ(block.refs, nr - 4);
+		EXPECT_EQ(block.pins, get ? 0 : nr - 4);
+		EXPECT_EQ(tm_block(self->fd, start + 2 * BLOCK).live, 0);
+
+		EXPECT_EQ(tm_read(self->fd, id, 0, buf, BLOCK), 0);
+		EXPECT_EQ(same(buf, BLOCK, 20 + i), BLOCK);
+		EXPECT_EQ(tm_unpin(self->fd, id), 0);
+		/* Else the worker may hold a reference on the next one. */
+		EXPECT_TRUE(eventually_live(&s, 0));
+	}
+	free(buf);
+}
+
+/* A driver could do I/O to memory that is not the provider's any more. */
+TEST_F_TIMEOUT(provider, hole_between_ranges_cannot_be_pinned, TIMEOUT)
+{
+	char *hole = self->mem + HOLE_START;
+	unsigned int i;
+	__u32 id;
+
+	for (i = 0; i < ARRAY_SIZE(pin_functions); i++) {
+		EXPECT_EQ(tm_pin(self->fd, pin_functions[i], 0, hole, 1, &id),
+			  -EFAULT);
+		EXPECT_EQ(tm_pin(self->fd, pin_functions[i], 0,
+				 self->mem + HOLE_END - PAGE, 2, &id), -EFAULT);
+		/* What comes before the hole is pinned, as for any memory. */
+		EXPECT_EQ(tm_pin(self->fd, pin_functions[i], 0, hole - 3 * PAGE,
+				 5, &id), 3);
+		EXPECT_EQ(tm_unpin(self->fd, id), 0);
+	}
+}
+
+/* Mappings that could not be pinned could be all of a sudden. */
+TEST_F_TIMEOUT(provider, mapping_not_marked_transient_is_refused, TIMEOUT)
+{
+	static const int kinds[] = { TMEMMAP_MAP_PLAIN, TMEMMAP_MAP_IO };
+	unsigned int i, k;
+	char *mem;
+	__u32 id;
+
+	for (k = 0; k < ARRAY_SIZE(kinds); k++) {
+		mem = tm_map(self->fd, kinds[k], HOLE_END, PAGE,
+			     PROT_READ | PROT_WRITE);
+		ASSERT_NE(mem, MAP_FAILED);
+		mem[0] = 1;
+		for (i = 0; i < ARRAY_SIZE(pin_functions); i++)
+			EXPECT_EQ(tm_pin(self->fd, pin_functions[i], 0, mem, 1,
+					 &id), -EFAULT);
+		munmap(mem, PAGE);
+	}
+	EXPECT_EQ(tm_stats(self->fd).populated, 0);
+}
+
+/* A pin for good would keep struct pages for good, beyond anybody's control. */
+TEST_F_TIMEOUT(provider, longterm_pin_is_refused, TIMEOUT)
+{
+	char *mem = self->mem + HOLE_END;
+	__u32 id, held;
+	int i;
+
+	for (i = TMEMMAP_PIN_FAST; i <= TMEMMAP_PIN_REMOTE; i++)
+		EXPECT_EQ(tm_pin(self->fd, i, TMEMMAP_LONGTERM, mem, 1, &id),
+			  -EOPNOTSUPP);
+	EXPECT_EQ(tm_stats(self->fd).populated, 0);
+
+	/* Live or not */
+	ASSERT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem, 1, &held), 1);
+	for (i = TMEMMAP_PIN_FAST; i <= TMEMMAP_PIN_REMOTE; i++)
+		EXPECT_EQ(tm_pin(self->fd, i, TMEMMAP_LONGTERM, mem, 1, &id),
+			  -EOPNOTSUPP);
+	EXPECT_EQ(tm_block(self->fd, HOLE_END).refs, 1);
+	EXPECT_EQ(tm_unpin(self->fd, held), 0);
+}
+
+/* Callers that must not sleep, nor cause anything, would do so. */
+TEST_F_TIMEOUT(provider, absent_block_is_not_made_for_who_asked_not_to, TIMEOUT)
+{
+	char *mem = self->mem + HOLE_END;
+	__u32 id, held;
+
+	mem[0] = 1;
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NOFAULT, mem, 1,
+			 &id), -EFAULT);
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_GET_FAST_ONLY, 0, mem, 1, &id), 0);
+	EXPECT_EQ(tm_unpin(self->fd, id), 0);
+	EXPECT_EQ(tm_stats(self->fd).populated, 0);
+
+	ASSERT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem, 1, &held), 1);
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_GET_FAST_ONLY, 0, mem, 1, &id), 1);
+	EXPECT_EQ(tm_unpin(self->fd, id), 0);
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NOFAULT, mem, 1,
+			 &id), 1);
+	EXPECT_EQ(tm_unpin(self->fd, id), 0);
+	EXPECT_EQ(tm_unpin(self->fd, held), 0);
+	EXPECT_EQ(tm_stats(self->fd).populated, 1);
+}
+
+/* Read-only memory could be written to. */
+TEST_F_TIMEOUT(provider, write_pin_needs_a_writable_mapping, TIMEOUT)
+{
+	char *mem = tm_map(self->fd, TMEMMAP_MAP_TRANSIENT, HOLE_END, BLOCK,
+			   PROT_READ);
+	unsigned int i;
+	__u32 id;
+
+	ASSERT_NE(mem, MAP_FAILED);
+	for (i = 0; i < ARRAY_SIZE(pin_functions); i++) {
+		EXPECT_EQ(tm_pin(self->fd, pin_functions[i], TMEMMAP_WRITE, mem,
+				 1, &id), -EFAULT);
+		EXPECT_EQ(tm_pin(self->fd, pin_functions[i],
+				 TMEMMAP_WRITE | TMEMMAP_FORCE, mem, 1, &id),
+			  -EFAULT);
+		EXPECT_EQ(tm_pin(self->fd, pin_functions[i], 0, mem, 1, &id), 1);
+		EXPECT_EQ(tm_unpin(self->fd, id), 0);
+	}
+	munmap(mem, BLOCK);
+}
+
+/* A pin would get less than there is, or more than the administrator allows. */
+TEST_F_TIMEOUT(provider, pin_ends_where_the_cap_does, TIMEOUT)
+{
+	char *mem = self->mem + HOLE_END;
+	__u64 cap = 2;
+	__u32 id, more;
+
+	ASSERT_EQ(ioctl(self->fd, TMEMMAP_SET_CAP, &cap), 0);
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem, 4 * BLOCK / PAGE,
+			 &id), (long)(2 * BLOCK / PAGE));
+	EXPECT_EQ(tm_stats(self->fd).live, 2);
+	EXPECT_EQ(tm_stats(self->fd).failed, 1);
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem + 2 * BLOCK, 1,
+			 &more), -ENOMEM);
+	EXPECT_EQ(tm_unpin(self->fd, id), 0);
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem + 2 * BLOCK, 1,
+			 &more), 1);
+	EXPECT_EQ(tm_unpin(self->fd, more), 0);
+}
+
+/* A large buffer would cost more than its blocks. */
+TEST_F_TIMEOUT(provider, large_pin_costs_one_page_per_block, TIMEOUT)
+{
+	__u32 id;
+
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_WRITE,
+			 self->mem + HOLE_END, 4 * MB / PAGE, &id),
+		  (long)(4 * MB / PAGE));
+	EXPECT_EQ(tm_stats(self->fd).live, 4 * MB / BLOCK);
+	EXPECT_EQ(memmap_pages(), self->memmap_pages +
+		  (long)(4 * MB / BLOCK));
+	EXPECT_EQ(tm_unpin(self->fd, id), 0);
+}
+
+/* Two drivers' memory in one section: the one would break the other's. */
+TEST_F_TIMEOUT(provider, files_share_a_section_but_no_memory, TIMEOUT)
+{
+	struct tmemmap_register reg = {
+		.nr = 1,
+		.ranges = { { HOLE_START, HOLE_END - HOLE_START } },
+	};
+	struct tmemmap_register overlap = {
+		.nr = 1,
+		.ranges = { { HOLE_START, 4 * MB } },
+	};
+	struct tmemmap_register odd = {
+		.nr = 1,
+		.ranges = { { 32 * MB, MB } },
+	};
+	int fd = open(PROVIDER, O_RDWR | O_CLOEXEC);
+	char *mem;
+	__u32 id;
+
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(ioctl(fd, TMEMMAP_REGISTER, &overlap), -1);
+	EXPECT_NE(errno, EFAULT);
+	EXPECT_EQ(ioctl(fd, TMEMMAP_REGISTER, &odd), -1);
+	EXPECT_EQ(errno, EINVAL);
+	ASSERT_EQ(ioctl(fd, TMEMMAP_REGISTER, &reg), 0);
+	mem = tm_map(fd, TMEMMAP_MAP_TRANSIENT, HOLE_START, PAGE, PROT_READ);
+	ASSERT_NE(mem, MAP_FAILED);
+	EXPECT_EQ(ioctl(fd, TMEMMAP_UNREGISTER), -1);
+	EXPECT_EQ(errno, EBUSY);
+
+	EXPECT_EQ(tm_pin(fd, TMEMMAP_PIN_FAST, 0, mem, 1, &id), 1);
+	EXPECT_EQ(tm_stats(fd).live, 1);
+	EXPECT_EQ(tm_stats(self->fd).live, 0);
+	munmap(mem, PAGE);
+	EXPECT_EQ(ioctl(fd, TMEMMAP_UNREGISTER), -1);
+	EXPECT_EQ(errno, EBUSY);
+	EXPECT_EQ(tm_unpin(fd, id), 0);
+	EXPECT_EQ(ioctl(fd, TMEMMAP_UNREGISTER), 0);
+	close(fd);
+
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, self->mem + HOLE_END, 1,
+			 &id), 1);
+	EXPECT_EQ(tm_unpin(self->fd, id), 0);
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, self->mem + HOLE_START,
+			 1, &id), -EFAULT);
+}
+
+int main(int argc, char **argv)
+{
+	int ret;
+
+	if (geteuid())
+		ksft_exit_skip("needs root\n");
+	dax_save();
+	disk_find();
+	ret = test_harness_run(argc, argv);
+	disk_leave();
+	nullb_remove("tm_slow");
+	dax_restore();
+	return ret;
+}
