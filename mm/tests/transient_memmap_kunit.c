@@ -889,7 +889,7 @@ static int pinner_thread(void *data)
 	current->kunit_test = pinner->test;
 	pinner->page = transient_memmap_populate(pinner->pfn);
 	current->kunit_test = NULL;
-	complete(&pinner->done);
+	complete_all(&pinner->done);
 	while (!kthread_should_stop())
 		schedule_timeout_uninterruptible(1);
 	return 0;
@@ -1140,7 +1140,7 @@ static void unregister_waits_for_pins_and_refuses_new(struct kunit *test)
 
 	/* No assertion from here on: it would leave the work behind. */
 	kunit_remove_action(test, unregister_action, un->pgmap);
-	queue_work(system_unbound_wq, &un->work);
+	queue_work(system_dfl_wq, &un->work);
 	KUNIT_EXPECT_TRUE(test, eventually(percpu_ref_is_dying(&un->pgmap->ref)));
 	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&un->done, HZ / 10));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(page_folio(page)), 1);
@@ -1186,7 +1186,7 @@ static void unregister_follows_last_unpin(struct kunit *test)
 #define RACE_THREADS	4
 #define RACE_BLOCKS	3
 #define RACE_HELD	2
-#define RACE_LOOPS	100000
+#define RACE_TIME	(3 * HZ)
 
 /*
  * One block after the other has a rest, long enough for the worker to come, and
@@ -1242,13 +1242,13 @@ static unsigned long race_pfn(struct race *race, struct rnd_state *rnd)
 
 static void race_thread(struct race *race)
 {
-	unsigned long end = jiffies + 3 * HZ;
+	unsigned long end = jiffies + RACE_TIME;
 	struct page *held[RACE_HELD] = {};
 	struct rnd_state rnd;
 	int i, slot;
 
 	prandom_seed_state(&rnd, atomic_inc_return(&race->next_seed));
-	for (i = 0; i < RACE_LOOPS && time_before(jiffies, end); i++) {
+	for (i = 0; time_before(jiffies, end); i++) {
 		slot = i % RACE_HELD;
 		if (held[slot])
 			folio_put(page_folio(held[slot]));
@@ -1294,7 +1294,7 @@ static void run_race(struct kunit *test, unsigned long cap)
 	INIT_WORK(&race->work[2], race_work_2);
 	INIT_WORK(&race->work[3], race_work_3);
 	for (i = 0; i < RACE_THREADS; i++)
-		queue_work(system_unbound_wq, &race->work[i]);
+		queue_work(system_dfl_wq, &race->work[i]);
 	for (i = 0; i < RACE_THREADS; i++)
 		flush_work(&race->work[i]);
 
