@@ -399,7 +399,7 @@ EXPORT_SYMBOL_GPL(transient_memmap_live);
  * @pfn: any pfn
  *
  * Context: Any.
- * Return: the page, with one more reference on its folio; -EEXIST if @pfn is in
+ * Return: the page, with one more reference on its folio; -EFAULT if @pfn is in
  *	no transient range, -ENODATA if its block has to be populated first.
  */
 struct page *transient_memmap_try_get(unsigned long pfn)
@@ -410,7 +410,7 @@ struct page *transient_memmap_try_get(unsigned long pfn)
 	guard(rcu)();
 	range = range_of(pfn);
 	if (!range)
-		return ERR_PTR(-EEXIST);
+		return ERR_PTR(-EFAULT);
 	/* RCU keeps the struct page mapped from here on, see the top. */
 	if (!test_bit_acquire(block_of(range, pfn), range->live) ||
 	    !folio_try_get(page_folio(page)))

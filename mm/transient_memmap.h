@@ -95,7 +95,7 @@ static inline bool transient_memmap_owns_section(u64 start, u64 size)
 
 static inline struct page *transient_memmap_try_get(unsigned long pfn)
 {
-	return ERR_PTR(-EEXIST);
+	return ERR_PTR(-EFAULT);
 }
 
 static inline struct page *transient_memmap_populate(unsigned long pfn)

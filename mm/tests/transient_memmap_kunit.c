@@ -685,7 +685,7 @@ static void foreign_pfn_is_left_alone(struct kunit *test)
 	register_section(test, &registered);
 	for (i = 0; i < ARRAY_SIZE(pfns); i++) {
 		KUNIT_EXPECT_PTR_EQ(test, transient_memmap_try_get(pfns[i]),
-				    (struct page *)ERR_PTR(-EEXIST));
+				    (struct page *)ERR_PTR(-EFAULT));
 		KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(pfns[i]),
 				    (struct page *)ERR_PTR(-EFAULT));
 		KUNIT_EXPECT_FALSE(test, transient_memmap_live(pfns[i]));
@@ -1154,7 +1154,7 @@ static void unregister_waits_for_pins_and_refuses_new(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(pfn),
 			    (struct page *)ERR_PTR(-EFAULT));
 	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_try_get(pfn),
-			    (struct page *)ERR_PTR(-EEXIST));
+			    (struct page *)ERR_PTR(-EFAULT));
 	expect_absent(test, pfn);
 	KUNIT_EXPECT_NULL(test, get_dev_pagemap(pfn));
 }

