@@ -179,7 +179,7 @@ static int tmemmap_register(struct tmemmap_file *tf, void __user *arg)
 		return -EEXIST;
 	if (copy_from_user(&reg, arg, sizeof(reg)))
 		return -EFAULT;
-	if (!reg.nr || reg.nr > TMEMMAP_MAX_RANGES)
+	if (!reg.nr || reg.nr > TMEMMAP_MAX_RANGES || reg.shift > MAX_FOLIO_ORDER)
 		return -EINVAL;
 
 	pgmap = kzalloc(struct_size(pgmap, ranges, reg.nr), GFP_KERNEL);
@@ -187,6 +187,7 @@ static int tmemmap_register(struct tmemmap_file *tf, void __user *arg)
 		return -ENOMEM;
 	pgmap->type = MEMORY_DEVICE_TRANSIENT;
 	pgmap->nr_range = reg.nr;
+	pgmap->vmemmap_shift = reg.shift;
 	for (i = 0; i < reg.nr; i++) {
 		if (reg.ranges[i].offset > size ||
 		    reg.ranges[i].len > size - reg.ranges[i].offset)
@@ -229,31 +230,37 @@ static int tmemmap_stats(struct tmemmap_file *tf, void __user *arg)
 	if (err)
 		return err;
 	out = (struct tmemmap_stats) {
+		.block_size = stats.block_size,
 		.cap = stats.cap,
+		.cache = stats.cache,
 		.live = stats.live,
+		.cached = stats.cached,
 		.peak = stats.peak,
 		.populated = stats.populated,
+		.freed = stats.freed,
 		.failed = stats.failed,
+		.flushes = stats.flushes,
 	};
 	return copy_to_user(arg, &out, sizeof(out)) ? -EFAULT : 0;
 }
 
-static int tmemmap_set_cap(struct tmemmap_file *tf, void __user *arg)
+static int tmemmap_set(struct tmemmap_file *tf, void __user *arg,
+		       int (*set)(struct dev_pagemap *pgmap,
+				  unsigned long value))
 {
-	u64 cap;
+	u64 value;
 
 	if (!tf->pgmap)
 		return -ENOENT;
-	if (copy_from_user(&cap, arg, sizeof(cap)))
+	if (copy_from_user(&value, arg, sizeof(value)))
 		return -EFAULT;
-	return transient_memmap_set_cap(tf->pgmap, cap);
+	return set(tf->pgmap, value);
 }
 
 static int tmemmap_info(void __user *arg)
 {
 	struct tmemmap_info info = {
 		.size = size,
-		.block_size = TRANSIENT_BLOCK_SIZE,
 	};
 
 	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
@@ -440,7 +447,9 @@ static long tmemmap_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	case TMEMMAP_STATS:
 		return tmemmap_stats(tf, arg);
 	case TMEMMAP_SET_CAP:
-		return tmemmap_set_cap(tf, arg);
+		return tmemmap_set(tf, arg, transient_memmap_set_cap);
+	case TMEMMAP_SET_CACHE:
+		return tmemmap_set(tf, arg, transient_memmap_set_cache);
 	case TMEMMAP_BLOCK:
 		return tmemmap_block(arg);
 	case TMEMMAP_MAP:

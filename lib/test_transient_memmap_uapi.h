@@ -14,20 +14,19 @@
 
 /*
  * @size: (out) of the provider's memory, in bytes
- * @block_size: (out) of what gets struct pages together, in bytes
  */
 struct tmemmap_info {
 	__u64	size;
-	__u64	block_size;
 };
 
 /*
  * @nr: (in) number of ranges that this file registers, as one pgmap
+ * @shift: (in) its vmemmap_shift, which decides about the size of a block
  * @offset, @len: (in) in bytes
  */
 struct tmemmap_register {
 	__u32	nr;
-	__u32	pad;
+	__u32	shift;
 	struct {
 		__u64	offset;
 		__u64	len;
@@ -36,11 +35,16 @@ struct tmemmap_register {
 
 /* As in struct transient_memmap_stats */
 struct tmemmap_stats {
+	__u64	block_size;
 	__u64	cap;
+	__u64	cache;
 	__u64	live;
+	__u64	cached;
 	__u64	peak;
 	__u64	populated;
+	__u64	freed;
 	__u64	failed;
+	__u64	flushes;
 };
 
 /*
@@ -130,5 +134,6 @@ struct tmemmap_read {
 #define TMEMMAP_PIN		_IOWR('T', 0xd7, struct tmemmap_pin)
 #define TMEMMAP_READ		_IOW('T', 0xd8, struct tmemmap_read)
 #define TMEMMAP_UNPIN		_IOW('T', 0xd9, __u32)
+#define TMEMMAP_SET_CACHE	_IOW('T', 0xda, __u64)
 
 #endif /* _LIB_TEST_TRANSIENT_MEMMAP_UAPI_H */

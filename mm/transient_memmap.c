@@ -5,134 +5,128 @@
  * With SPARSEMEM_VMEMMAP the struct page of a pfn has one fixed address, so a
  * struct page can be made by mapping a page of memory there, and unmade by
  * unmapping it.  A pool does this for the ranges of one dev_pagemap of type
- * MEMORY_DEVICE_TRANSIENT.  Its unit is the block: one folio, whose struct
- * pages fill exactly one page of vmemmap.
+ * MEMORY_DEVICE_TRANSIENT.  Its unit is the block: one folio, whose head is in a
+ * page of vmemmap that is the block's own.  A block of order 6 has no more than
+ * that (64 struct pages of 64 bytes).  A block of order 9 (2 MiB) has seven more
+ * pages of vmemmap; as the tails of all folios of one order are alike, all of
+ * them map one page of tails, which is the pool's, and read-only there.
  *
- * The life of a block:
+ * The life of a block, see enum transient_block_state:
  *
- *	absent --populate--> pinned --last unpin--> dying --worker--> absent
- *	                        ^                     |
- *	                        +------- revive ------+
+ *	absent -> populating -> live -----> hidden -> unmapped -> absent
+ *	                        ^  \ (last unpin)  |
+ *	                        +---+--- revive ---+
  *
- * absent	No struct page is mapped.  pfn_valid() is false, as it always is
- *		for transient ranges, so no pfn walker looks.
- * pinned	The folio's refcount, which is the number of references that
- *		GUP's callers hold, is not 0.
- * dying	The refcount is 0, and the folio is the worker's: on the pool's
- *		list, or about to be put there, or taken off and waiting for a
- *		grace period.  A pin that comes now revives the block.  The
- *		worker comes after a delay, so that this has a chance.
+ * A live block has a refcount of 1 for the pool, if the pool keeps the block for
+ * its next pin, and of 1 for each reference that GUP's callers hold.  What the
+ * pool keeps is on its list.  It keeps up to "cache" blocks, drops those that
+ * were not pinned for two periods of ageing, those that the shrinker asks for,
+ * and idle ones if it is at its cap.  To drop is to put the reference.
  *
- * Two bits belong to each block:
- *
- * LIVE		The struct pages may be read, by whoever is in an RCU read-side
- *		section that began before LIVE was seen.  An IRQs-off section
- *		counts as one; that is what GUP-fast has.  Set in state pinned;
- *		in state dying until the worker has seen the block.
- * BUSY		A lock (bit, sleeping): who holds it may change LIVE, revive the
- *		block, make and unmake its struct pages.
+ * Whoever puts the last reference hands the folio to the pool's worker.  The
+ * worker hides the blocks it was given, waits for an RCU grace period, unmaps
+ * their struct pages, flushes the TLB once for all of them, and frees.  Until
+ * it unmaps, a pin can revive the block.
  *
  * Who may be looking at a struct page, and what stops them:
  *
- * - The holders of a reference.  The worker unmaps a block of refcount 0 only,
- *   and under BUSY no reference can come to a block of refcount 0: try-get
- *   fails on 0, and reviving needs BUSY.
+ * - The holders of a reference.  Only a block of refcount 0 is unmapped, under
+ *   the section's lock, and no reference can come to it there: try-get fails on
+ *   0, and reviving needs the lock.
  *
- * - A reader that saw LIVE and has not done its try-get yet.  The worker clears
- *   LIVE, waits for an RCU grace period, and unmaps only if LIVE is still clear.
- *   Every revival sets it.
+ * - A reader that saw BLOCK_LIVE and has not done its try-get yet.  It is in an
+ *   RCU read-side section (or has IRQs off, which counts as one: GUP-fast) since
+ *   before it looked.  The worker hides the block, waits for a grace period, and
+ *   unmaps only if it is hidden still.
  *
  * - A CPU that speculates through, or has cached, the old translation.  The page
- *   is given back after the TLB flush, and BUSY is held until then: a block is
- *   never populated while a TLB may still hold its last page.
+ *   is given back after the TLB flush, and the block stays BLOCK_UNMAPPED until
+ *   then: it is never populated while a TLB may still hold its last page.
  *
  * - The one who dropped the last reference, in free_zone_device_folio(), until
  *   its llist_add().  The worker finds the block through that list only.  It is
  *   in an RCU section until it has queued the worker.
  *
- * The barriers: set_bit(LIVE) is a release in block_set_live(), after the struct
- * pages were initialised and mapped; it pairs with test_bit_acquire() in
- * transient_memmap_live() and transient_memmap_try_get().
+ * The barriers: the state is stored with release semantics after the struct
+ * pages were mapped and initialised, in block_set_state(); this pairs with the
+ * acquire in transient_pfn_live().
  *
- * The lock order: mmap_lock -> BUSY -> table_lock -> reclaim.  The last
- * reference may be dropped in hard interrupt context, which takes none of them.
- * mem_hotplug_lock is taken by neither pin nor free; page tables of vmemmap
- * are kept from disappearing under them in another way, see
- * transient_memmap_add_range().
+ * The lock order: mem_hotplug_lock or mmap_lock -> table_lock -> reclaim, and
+ * section lock -> the lock of the list of kept blocks.  Nothing sleeps under a
+ * section's lock.  The last reference may be dropped in hard interrupt context,
+ * which takes none of them.  mem_hotplug_lock is taken by neither pin nor free;
+ * page tables of vmemmap are kept from disappearing under them in another way,
+ * see range_add_tables().
  */
 #define pr_fmt(fmt) "transient_memmap: " fmt
 
-#include <linux/bitmap.h>
-#include <linux/cleanup.h>
-#include <linux/llist.h>
-#include <linux/memory_hotplug.h>
-#include <linux/memremap.h>
-#include <linux/mm.h>
-#include <linux/mmzone.h>
-#include <linux/pgalloc.h>
-#include <linux/slab.h>
-#include <linux/wait_bit.h>
-#include <linux/workqueue.h>
-#include <linux/xarray.h>
-#include <kunit/static_stub.h>
-#include <kunit/visibility.h>
-#include <asm/tlbflush.h>
-#include "internal.h"
-#include "mm_init.h"
-#include "sparse.h"
-#include "transient_memmap.h"
+#include "transient_memmap_internal.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/transient_memmap.h>
 
 /**
  * struct transient_pool - the blocks of one dev_pagemap
- * @pgmap: the owner; each live block holds a reference on @pgmap->ref
- * @cap: see struct transient_memmap_stats; read and written locklessly
+ * @pgmap: the owner; each block that is not absent holds a reference on
+ *	@pgmap->ref
+ * @nid: node of the memory, which struct pages say and shall lie on
+ * @order: of the blocks
+ * @tails: a page full of tail struct pages: what the private page of a new block
+ *	is copied from, and what the other pages of its vmemmap map
+ * @reserve: pages for blocks, for when there is no other memory
+ * @cap: see struct transient_memmap_stats, as for all counters; read and written
+ *	locklessly
+ * @cache: likewise
  * @live: likewise
  * @peak: likewise
  * @populated: likewise
+ * @freed: likewise
  * @failed: likewise
+ * @flushes: likewise
+ * @kept: private vmemmap pages of the blocks that the pool holds a reference on,
+ *	by node of that page. Its page->private is the block's first pfn.
+ * @shrinker: drops kept blocks
+ * @age_work: drops kept blocks that nobody pinned for a while
  * @dying: folios whose last reference has gone, for @free_work; added to from
  *	any context
  * @free_work: gives dying blocks back
  */
 struct transient_pool {
 	struct dev_pagemap *pgmap;
+	int nid;
+	unsigned int order;
+	struct page *tails;
+	mempool_t reserve;
+
 	unsigned long cap;
+	unsigned long cache;
 	atomic_long_t live;
 	atomic_long_t peak;
 	atomic_long_t populated;
+	atomic_long_t freed;
 	atomic_long_t failed;
-	struct llist_head dying;
-	struct delayed_work free_work;
-};
+	atomic_long_t flushes;
 
-/**
- * struct transient_range - a physically contiguous part of a pool
- * @pool: whose it is
- * @start_pfn: first pfn, a multiple of TRANSIENT_BLOCK_NR
- * @nr_blocks: length
- * @nid: node of the range, and of its vmemmap pages
- * @live: the LIVE bit of each block
- * @busy: the BUSY bit of each block
- *
- * Found by pfn in transient_ranges under RCU.  It goes away after its blocks
- * are gone and a grace period has passed.
- */
-struct transient_range {
-	struct transient_pool *pool;
-	unsigned long start_pfn;
-	unsigned long nr_blocks;
-	int nid;
-	unsigned long *live;
-	unsigned long *busy;
+	struct list_lru kept;
+	struct shrinker *shrinker;
+	struct delayed_work age_work;
+
+	struct llist_head dying;
+	struct work_struct free_work;
 };
 
 /*
- * How long a dying block waits for the worker. I/O often comes back to the same
- * buffer: populating it costs a page, a grace period and a part of a TLB flush,
- * reviving it next to nothing. Short enough to need no shrinker; who meets the
- * cap doesn't wait so long.
+ * A kept block that was not pinned during one whole period is dropped at the end
+ * of the next: with no I/O, the pool is empty after two periods and the time that
+ * freeing takes.
  */
-#define FREE_DELAY	(HZ / 10)
+#define AGE_PERIOD	(HZ / 2)
+
+/* Kept blocks that are looked at with the list's lock held */
+#define WALK_BATCH	256
+
+/* Page tables that hold no block may be wanted again soon. */
+#define REAP_DELAY	(HZ / 2)
 
 /*
  * How often a pin that met the cap waits for dying blocks before it gives up.
@@ -140,57 +134,195 @@ struct transient_range {
  */
 #define CAP_RETRIES	4
 
+/*
+ * Enough for a request to go on; each that completes gives a page back, to the
+ * reserve first.
+ */
+#define RESERVE_NR	4
+
 DEFINE_STATIC_KEY_FALSE(transient_memmap_key);
 
-/* pfn -> struct transient_range, written under mem_hotplug_lock */
-static DEFINE_XARRAY(transient_ranges);
+/* pfn -> struct transient_pool, written under mem_hotplug_lock */
+static DEFINE_XARRAY(transient_pools);
 
-/* Serialises the making of page tables in vmemmap for transient ranges */
+/* Serialises the making and freeing of sections and their page tables */
 static DEFINE_MUTEX(table_lock);
+
+/* All sections, under table_lock */
+static LIST_HEAD(sections);
 
 static struct workqueue_struct *transient_wq;
 
-/* Blocks */
+/* Sections */
 
-static struct transient_range *range_of(unsigned long pfn)
+static void reap_sections(struct work_struct *work);
+static DECLARE_DELAYED_WORK(reap_work, reap_sections);
+
+static struct mem_section *mem_section_of(unsigned long pfn)
 {
-	return xa_load(&transient_ranges, pfn);
+	return __pfn_to_section(pfn);
 }
 
-static unsigned long block_of(const struct transient_range *range,
-			      unsigned long pfn)
+/* The caller has a reference on the section, or table_lock. */
+static struct transient_section *section_of(unsigned long pfn)
 {
-	return (pfn - range->start_pfn) >> TRANSIENT_BLOCK_ORDER;
+	return rcu_dereference_protected(mem_section_of(pfn)->transient, true);
 }
 
-static unsigned long block_pfn(const struct transient_range *range,
-			       unsigned long block)
+static struct transient_section *section_tryget(unsigned long pfn)
 {
-	return range->start_pfn + (block << TRANSIENT_BLOCK_ORDER);
+	struct transient_section *sec;
+
+	guard(rcu)();
+	sec = rcu_dereference(mem_section_of(pfn)->transient);
+	return sec && refcount_inc_not_zero(&sec->ref) ? sec : NULL;
 }
 
-static int block_lock(struct transient_range *range, unsigned long block,
-		      unsigned int mode)
+/* The reference for being there is left, until reap_sections(). */
+static void section_put(struct transient_section *sec)
 {
-	return wait_on_bit_lock(range->busy + BIT_WORD(block),
-				block % BITS_PER_LONG, mode);
+	int old;
+
+	__refcount_dec(&sec->ref, &old);
+	if (old == 2)
+		queue_delayed_work(system_dfl_wq, &reap_work, REAP_DELAY);
 }
 
-static void block_unlock(struct transient_range *range, unsigned long block)
+static struct transient_section *section_create(unsigned long pfn, int nid)
 {
-	clear_and_wake_up_bit(block % BITS_PER_LONG,
-			      range->busy + BIT_WORD(block));
+	unsigned long start = SECTION_ALIGN_DOWN(pfn);
+	struct transient_section *sec;
+
+	lockdep_assert_held(&table_lock);
+
+	sec = kzalloc_obj(*sec);
+	if (!sec)
+		return NULL;
+	sec->ptes = vmemmap_alloc_tables((unsigned long)pfn_to_page(start), nid);
+	if (!sec->ptes) {
+		kfree(sec);
+		return NULL;
+	}
+	sec->start_pfn = start;
+	spin_lock_init(&sec->lock);
+	refcount_set(&sec->ref, 1);
+	list_add(&sec->list, &sections);
+	rcu_assign_pointer(mem_section_of(pfn)->transient, sec);
+	return sec;
 }
 
-static void block_assert_locked(struct transient_range *range,
-				unsigned long block)
+/* Get the section of a pfn, with a reference; NULL if out of memory. */
+static struct transient_section *section_get(unsigned long pfn, int nid)
 {
-	VM_WARN_ON_ONCE(!test_bit(block, range->busy));
+	struct transient_section *sec = section_tryget(pfn);
+
+	if (likely(sec))
+		return sec;
+
+	/* It isn't there, or it is about to go, which table_lock waits for. */
+	guard(mutex)(&table_lock);
+	sec = section_tryget(pfn);
+	if (sec)
+		return sec;
+	sec = section_create(pfn, nid);
+	if (sec)
+		refcount_inc(&sec->ref);
+	return sec;
+}
+
+static void section_unlink(struct transient_section *sec)
+{
+	lockdep_assert_held(&table_lock);
+	RCU_INIT_POINTER(mem_section_of(sec->start_pfn)->transient, NULL);
+	list_del(&sec->list);
 }
 
 /*
- * The link on the pool's list.  Nobody else uses zone_device_data of a transient
- * folio.
+ * Give back the page tables that hold no block.  table_lock is held until after
+ * the flush, so that no CPU reaches a new table's struct pages through its cached
+ * pointer to the old table; flush_tlb_all(), since such pointers are cached by
+ * address space.
+ */
+static void reap_sections(struct work_struct *work)
+{
+	struct transient_section *sec, *tmp;
+	LIST_HEAD(empty);
+
+	guard(mutex)(&table_lock);
+	list_for_each_entry_safe(sec, tmp, &sections, list) {
+		/* At 0, nobody gets it any more. */
+		if (sec->anchor || !refcount_dec_if_one(&sec->ref))
+			continue;
+		section_unlink(sec);
+		list_add(&sec->list, &empty);
+		spin_lock(&init_mm.page_table_lock);
+		pmd_clear(pmd_off_k((unsigned long)pfn_to_page(sec->start_pfn)));
+		spin_unlock(&init_mm.page_table_lock);
+	}
+	if (list_empty(&empty))
+		return;
+
+	flush_tlb_all();
+	list_for_each_entry_safe(sec, tmp, &empty, list) {
+		pagetable_free(virt_to_ptdesc(sec->ptes));
+		kfree_rcu(sec, rcu);
+	}
+}
+
+/* Blocks */
+
+static unsigned long block_pages(const struct transient_pool *pool)
+{
+	return BIT(pool->order);
+}
+
+/* Pages of vmemmap that the struct pages of a block fill */
+static unsigned int block_slots(const struct transient_pool *pool)
+{
+	return BIT(pool->order - TRANSIENT_SLOT_ORDER);
+}
+
+static unsigned long block_start(const struct transient_pool *pool,
+				 unsigned long pfn)
+{
+	return ALIGN_DOWN(pfn, block_pages(pool));
+}
+
+static bool block_in_transit(const struct transient_section *sec,
+			     unsigned long pfn)
+{
+	u8 state = READ_ONCE(sec->state[transient_slot(pfn)]);
+
+	return state == BLOCK_POPULATING || state == BLOCK_UNMAPPED;
+}
+
+static void block_set_state(struct transient_pool *pool,
+			    struct transient_section *sec, unsigned long pfn,
+			    enum transient_block_state state)
+{
+	u8 *slot = &sec->state[transient_slot(pfn)];
+	bool wake = block_in_transit(sec, pfn);
+	unsigned int i;
+
+	lockdep_assert_held(&sec->lock);
+
+	/* Readers look at the slot of their own pfn. */
+	for (i = 0; i < block_slots(pool); i++)
+		/* Pairs with transient_pfn_live(): struct pages are ready. */
+		smp_store_release(&slot[i], state);
+	if (wake)
+		wake_up_var_locked(slot, &sec->lock);
+}
+
+/* The private vmemmap page of a block that is mapped */
+static struct page *block_page(struct transient_section *sec, unsigned long pfn)
+{
+	return pte_page(ptep_get(sec->ptes + transient_slot(pfn)));
+}
+
+/*
+ * The link on the pool's list of the dying.  Nobody else uses zone_device_data of
+ * a transient folio.
  */
 static struct llist_node *folio_to_link(struct folio *folio)
 {
@@ -202,6 +334,131 @@ static struct llist_node *folio_to_link(struct folio *folio)
 static struct folio *link_to_folio(struct llist_node *link)
 {
 	return container_of((void **)link, struct folio, page.zone_device_data);
+}
+
+/* Keep */
+
+static struct folio *kept_folio(struct list_head *item)
+{
+	struct page *page = container_of(item, struct page, lru);
+
+	return page_folio(pfn_to_page(page_private(page)));
+}
+
+/* Under the list's lock.  The block may be freed from here on. */
+static enum lru_status kept_drop(struct list_head *item,
+				 struct list_lru_one *list)
+{
+	list_lru_isolate(list, item);
+	folio_put(kept_folio(item));
+	return LRU_REMOVED;
+}
+
+static enum lru_status drop_any(struct list_head *item,
+				struct list_lru_one *list, void *arg)
+{
+	return kept_drop(item, list);
+}
+
+/* Idle: nobody but the pool has a reference, but a pin may come now. */
+static enum lru_status drop_idle(struct list_head *item,
+				 struct list_lru_one *list, void *arg)
+{
+	if (folio_ref_count(kept_folio(item)) > 1)
+		return LRU_ROTATE;
+	return kept_drop(item, list);
+}
+
+/* Second chance: GUP sets PG_referenced each time it pins. */
+static enum lru_status drop_cold(struct list_head *item,
+				 struct list_lru_one *list, void *arg)
+{
+	if (folio_test_clear_referenced(kept_folio(item)))
+		return LRU_ROTATE;
+	return drop_idle(item, list, arg);
+}
+
+/* Show up to @nr kept blocks of a node to @drop, the oldest first. */
+static unsigned long pool_walk_node(struct transient_pool *pool, int nid,
+				    unsigned long nr, list_lru_walk_cb drop)
+{
+	unsigned long dropped = 0;
+
+	nr = min(nr, list_lru_count_node(&pool->kept, nid));
+	while (nr) {
+		unsigned long batch = min(nr, WALK_BATCH);
+
+		nr -= batch;
+		dropped += list_lru_walk_node(&pool->kept, nid, drop, NULL,
+					      &batch);
+		cond_resched();
+	}
+	return dropped;
+}
+
+static unsigned long pool_walk(struct transient_pool *pool,
+			       list_lru_walk_cb drop)
+{
+	unsigned long dropped = 0;
+	int nid;
+
+	for_each_node_state(nid, N_NORMAL_MEMORY)
+		dropped += pool_walk_node(pool, nid, ULONG_MAX, drop);
+	return dropped;
+}
+
+/*
+ * The reference that the caller has on a block becomes the pool's.  Returns false
+ * if the pool keeps enough already, and the caller still has its reference.  The
+ * limit is a soft one: several may pass here at a time.
+ */
+static bool pool_keep(struct transient_pool *pool, struct page *vmemmap_page)
+{
+	int nid = page_to_nid(vmemmap_page);
+
+	if (list_lru_count(&pool->kept) >= READ_ONCE(pool->cache))
+		return false;
+	if (!list_lru_add(&pool->kept, &vmemmap_page->lru, nid, NULL))
+		return false;
+	queue_delayed_work(transient_wq, &pool->age_work, AGE_PERIOD);
+	return true;
+}
+
+/* For a new block: full, the clock's hand moves on by two blocks. */
+static bool pool_keep_new(struct transient_pool *pool, struct page *vmemmap_page)
+{
+	if (!READ_ONCE(pool->cache))
+		return false;
+	if (list_lru_count(&pool->kept) >= READ_ONCE(pool->cache))
+		pool_walk_node(pool, page_to_nid(vmemmap_page), 2, drop_cold);
+	return pool_keep(pool, vmemmap_page);
+}
+
+static void pool_age_work(struct work_struct *work)
+{
+	struct transient_pool *pool = container_of(to_delayed_work(work),
+						   struct transient_pool,
+						   age_work);
+
+	pool_walk(pool, drop_cold);
+	if (list_lru_count(&pool->kept))
+		queue_delayed_work(transient_wq, &pool->age_work, AGE_PERIOD);
+}
+
+static unsigned long pool_shrink_count(struct shrinker *shrinker,
+				       struct shrink_control *sc)
+{
+	struct transient_pool *pool = shrinker->private_data;
+
+	return list_lru_shrink_count(&pool->kept, sc);
+}
+
+static unsigned long pool_shrink_scan(struct shrinker *shrinker,
+				      struct shrink_control *sc)
+{
+	struct transient_pool *pool = shrinker->private_data;
+
+	return list_lru_shrink_walk(&pool->kept, sc, drop_cold, NULL);
 }
 
 /* Populate */
@@ -229,8 +486,8 @@ static void pool_uncharge(struct transient_pool *pool)
 }
 
 /*
- * At the cap, dying blocks still count, as they still cost memory.  Wait for
- * them; that takes a grace period, and there is no more to be had.
+ * At the cap, drop what is idle and wait for what is dying, as they still cost
+ * memory.  That takes a grace period, and there is no more to be had.
  */
 static int pool_charge_wait(struct transient_pool *pool)
 {
@@ -241,8 +498,10 @@ static int pool_charge_wait(struct transient_pool *pool)
 			return 0;
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		if (!READ_ONCE(pool->cap) ||
-		    !flush_delayed_work(&pool->free_work))
+		if (!READ_ONCE(pool->cap))
+			break;
+		pool_walk(pool, drop_idle);
+		if (!flush_work(&pool->free_work))
 			break;
 	}
 	return pool_charge(pool) ? 0 : -ENOMEM;
@@ -251,7 +510,8 @@ static int pool_charge_wait(struct transient_pool *pool)
 /*
  * Not __GFP_NORETRY: the I/O that wants this page may be the one that makes
  * memory free.  Not plain GFP_KERNEL: no process shall die for a pin that can
- * fail with -ENOMEM.
+ * fail with -ENOMEM.  Not __GFP_ACCOUNT: the block outlives the pin and serves
+ * whoever pins next; its cost is bounded by the device's cap.
  */
 VISIBLE_IF_KUNIT struct page *transient_block_page_alloc(int nid)
 {
@@ -261,118 +521,173 @@ VISIBLE_IF_KUNIT struct page *transient_block_page_alloc(int nid)
 }
 EXPORT_SYMBOL_IF_KUNIT(transient_block_page_alloc);
 
-/*
- * The PTE that maps the block's struct pages.  The tables above it are there
- * from transient_memmap_add_range() on, the PTE table from the first block that
- * needs it; both stay until transient_memmap_remove_range().
- */
-static pte_t *block_pte(struct transient_range *range, unsigned long addr)
+static struct page *pool_alloc_page(struct transient_pool *pool)
 {
-	pmd_t *pmd = pmd_off_k(addr);
+	struct page *page = transient_block_page_alloc(pool->nid);
 
-	if (likely(!pmd_none(pmdp_get(pmd))))
-		return pte_offset_kernel(pmd, addr);
-
-	guard(mutex)(&table_lock);
-	return vmemmap_alloc_tables(addr, range->nid);
+	return page ?: mempool_alloc_preallocated(&pool->reserve);
 }
 
-/* Is the block in any state but absent?  BUSY is ours. */
-static bool block_is_mapped(unsigned long addr)
+static void *reserve_alloc(gfp_t gfp, void *data)
 {
-	pmd_t *pmd = pmd_off_k(addr);
+	struct transient_pool *pool = data;
 
-	return !pmd_none(pmdp_get(pmd)) &&
-	       !pte_none(ptep_get(pte_offset_kernel(pmd, addr)));
+	return alloc_pages_node(pool->nid, gfp, 0);
 }
 
-static void block_set_live(struct transient_range *range, unsigned long block)
+static void reserve_free(void *page, void *data)
 {
-	/* Release, see the top. */
-	smp_mb__before_atomic();
-	set_bit(block, range->live);
+	__free_page(page);
 }
 
-static struct folio *block_init(struct transient_range *range,
-				unsigned long pfn)
+/* A tail struct page, which is what it is by its content, not its address */
+static void init_tail(struct page *page, unsigned int order, int nid)
+{
+	mm_zero_struct_page(page);
+	set_page_links(page, ZONE_DEVICE, nid, 0);
+	atomic_set(&page->_mapcount, -1);
+	page_kasan_tag_reset(page);
+	/* As in all of ZONE_DEVICE */
+	__set_bit(PG_reserved, &page->flags.f);
+	if (compound_info_has_mask())
+		prep_compound_tail(page, NULL, order);
+}
+
+/* Make the head, and make it the folio of the tails that are there already. */
+static struct folio *block_init(struct transient_pool *pool, unsigned long pfn)
 {
 	struct page *head = pfn_to_page(pfn);
 	struct folio *folio = (struct folio *)head;
 	unsigned long i;
 
-	for (i = 0; i < TRANSIENT_BLOCK_NR; i++) {
-		struct page *page = head + i;
-
-		__init_single_page(page, pfn + i, ZONE_DEVICE, range->nid);
-		/* As in all of ZONE_DEVICE */
-		__set_bit(PG_reserved, &page->flags.f);
-		set_page_count(page, 0);
-	}
-	prep_compound_page(head, TRANSIENT_BLOCK_ORDER);
-	folio->pgmap = range->pool->pgmap;
+	__init_single_page(head, pfn, ZONE_DEVICE, pool->nid);
+	__set_bit(PG_reserved, &head->flags.f);
+	set_page_count(head, 0);
+	__folio_set_head(folio);
+	for (i = 1; !compound_info_has_mask() && i < block_pages(pool); i++)
+		prep_compound_tail(head + i, head, pool->order);
+	prep_compound_head(head, pool->order);
+	folio->pgmap = pool->pgmap;
 	folio->page.zone_device_data = NULL;
 	return folio;
 }
 
-/* Give an absent block its struct pages, with one reference for the caller. */
-static int block_populate(struct transient_range *range, unsigned long block)
+/* Nothing was mapped here since the last flush: no flush needed. */
+static void block_map(struct transient_pool *pool, struct transient_section *sec,
+		      unsigned long pfn, struct page *vmemmap_page)
 {
-	unsigned long pfn = block_pfn(range, block);
 	unsigned long addr = (unsigned long)pfn_to_page(pfn);
-	struct transient_pool *pool = range->pool;
+	pte_t *pte = sec->ptes + transient_slot(pfn);
+	unsigned int i;
+
+	set_pte_at(&init_mm, addr, pte, mk_pte(vmemmap_page, PAGE_KERNEL));
+	for (i = 1; i < block_slots(pool); i++)
+		set_pte_at(&init_mm, addr + i * PAGE_SIZE, pte + i,
+			   mk_pte(pool->tails, PAGE_KERNEL_RO));
+}
+
+/*
+ * Give a block its struct pages, with one reference for the caller, who has set
+ * BLOCK_POPULATING.
+ */
+static int block_populate(struct transient_pool *pool,
+			  struct transient_section *sec, unsigned long pfn)
+{
 	struct page *vmemmap_page;
 	struct folio *folio;
-	pte_t *pte;
 	int err;
-
-	block_assert_locked(range, block);
 
 	err = pool_charge_wait(pool);
 	if (err)
 		return err;
 
-	err = -ENOMEM;
-	vmemmap_page = transient_block_page_alloc(range->nid);
-	if (!vmemmap_page)
-		goto err_uncharge;
-	pte = block_pte(range, addr);
-	if (!pte)
-		goto err_free;
-
-	/* Nothing was mapped here since the last flush: no flush needed. */
-	set_pte_at(&init_mm, addr, pte, mk_pte(vmemmap_page, PAGE_KERNEL));
-	folio = block_init(range, pfn);
-	folio_set_count(folio, 1);
+	vmemmap_page = pool_alloc_page(pool);
+	if (!vmemmap_page) {
+		pool_uncharge(pool);
+		return -ENOMEM;
+	}
+	copy_page(page_address(vmemmap_page), page_address(pool->tails));
+	set_page_private(vmemmap_page, pfn);
+	INIT_LIST_HEAD(&vmemmap_page->lru);
+	block_map(pool, sec, pfn, vmemmap_page);
+	folio = block_init(pool, pfn);
+	folio_set_count(folio, 2);
+	if (!pool_keep_new(pool, vmemmap_page))
+		folio_ref_dec(folio);
 	memmap_pages_add(1);
 	atomic_long_inc(&pool->populated);
-	block_set_live(range, block);
 	return 0;
-
-err_free:
-	__free_page(vmemmap_page);
-err_uncharge:
-	pool_uncharge(pool);
-	return err;
 }
 
 /*
- * The block is pinned or dying: give it a reference for the caller.
+ * The block is mapped, and its state says it, or is hidden: give it a reference
+ * for the caller.
  *
  * If it is dying, the worker has its link, or will get it.  So the count starts
  * at two: the second reference goes with the link, and the worker drops it.  It
  * keeps the folio from reaching 0, and the link from being added again, for as
  * long as the worker has it.
  */
-static void block_revive(struct transient_range *range, unsigned long block)
+static void block_revive(struct transient_pool *pool,
+			 struct transient_section *sec, unsigned long pfn)
 {
-	struct folio *folio = page_folio(pfn_to_page(block_pfn(range, block)));
+	struct folio *folio = page_folio(pfn_to_page(pfn));
 
-	block_assert_locked(range, block);
+	lockdep_assert_held(&sec->lock);
 
 	if (folio_try_get(folio))
 		return;
 	folio_set_count(folio, 2);
-	block_set_live(range, block);
+	block_set_state(pool, sec, pfn, BLOCK_LIVE);
+}
+
+/*
+ * Get a reference on a block, or the task to populate it: returns 0, or 1, or
+ * -EINTR if a fatal signal came while others populated or freed it.
+ */
+static int block_claim(struct transient_pool *pool,
+		       struct transient_section *sec, unsigned long pfn)
+{
+	u8 *slot = &sec->state[transient_slot(pfn)];
+
+	guard(spinlock)(&sec->lock);
+	if (wait_var_event_any_lock(slot, !block_in_transit(sec, pfn),
+				    &sec->lock, spin, TASK_KILLABLE))
+		return -EINTR;
+	if (*slot != BLOCK_ABSENT) {
+		block_revive(pool, sec, pfn);
+		return 0;
+	}
+	block_set_state(pool, sec, pfn, BLOCK_POPULATING);
+	return 1;
+}
+
+/*
+ * Get a reference on a block.  Returns 1 if it was populated for that: then the
+ * references on the pgmap and on the section are the block's from now on.
+ */
+static int block_get(struct transient_pool *pool, unsigned long pfn)
+{
+	struct transient_section *sec = section_get(pfn, pool->nid);
+	int ret, err;
+
+	if (!sec)
+		return -ENOMEM;
+
+	ret = block_claim(pool, sec, pfn);
+	if (ret == 1) {
+		err = block_populate(pool, sec, pfn);
+		scoped_guard(spinlock, &sec->lock)
+			block_set_state(pool, sec, pfn,
+					err ? BLOCK_ABSENT : BLOCK_LIVE);
+		if (!err) {
+			trace_transient_memmap_populate(pfn, pool->order);
+			return 1;
+		}
+		ret = err;
+	}
+	section_put(sec);
+	return ret;
 }
 
 /**
@@ -386,11 +701,8 @@ static void block_revive(struct transient_range *range, unsigned long block)
  */
 bool transient_memmap_live(unsigned long pfn)
 {
-	struct transient_range *range;
-
 	guard(rcu)();
-	range = range_of(pfn);
-	return range && test_bit_acquire(block_of(range, pfn), range->live);
+	return transient_pfn_live(pfn);
 }
 EXPORT_SYMBOL_GPL(transient_memmap_live);
 
@@ -405,30 +717,25 @@ EXPORT_SYMBOL_GPL(transient_memmap_live);
 struct page *transient_memmap_try_get(unsigned long pfn)
 {
 	struct page *page = pfn_to_page(pfn);
-	struct transient_range *range;
 
 	guard(rcu)();
-	range = range_of(pfn);
-	if (!range)
-		return ERR_PTR(-EFAULT);
 	/* RCU keeps the struct page mapped from here on, see the top. */
-	if (!test_bit_acquire(block_of(range, pfn), range->live) ||
-	    !folio_try_get(page_folio(page)))
-		return ERR_PTR(-ENODATA);
-	return page;
+	if (transient_pfn_live(pfn) && folio_try_get(page_folio(page)))
+		return page;
+	return ERR_PTR(xa_load(&transient_pools, pfn) ? -ENODATA : -EFAULT);
 }
 EXPORT_SYMBOL_IF_KUNIT(transient_memmap_try_get);
 
-/* Find the range of a pfn and keep it, and its pool, with a pgmap reference. */
-static struct transient_range *range_get(unsigned long pfn)
+/* Find the pool of a pfn and keep it with a pgmap reference. */
+static struct transient_pool *pool_get(unsigned long pfn)
 {
-	struct transient_range *range;
+	struct transient_pool *pool;
 
 	guard(rcu)();
-	range = range_of(pfn);
-	if (range && !percpu_ref_tryget_live_rcu(&range->pool->pgmap->ref))
-		range = NULL;
-	return range;
+	pool = xa_load(&transient_pools, pfn);
+	if (pool && !percpu_ref_tryget_live_rcu(&pool->pgmap->ref))
+		pool = NULL;
+	return pool;
 }
 
 /**
@@ -443,37 +750,23 @@ static struct transient_range *range_get(unsigned long pfn)
  */
 struct page *transient_memmap_populate(unsigned long pfn)
 {
-	struct transient_range *range;
-	struct dev_pagemap *pgmap;
-	unsigned long block;
-	int err;
+	struct transient_pool *pool;
+	int ret;
 
 	might_sleep();
 
-	range = range_get(pfn);
-	if (!range)
+	pool = pool_get(pfn);
+	if (!pool)
 		return ERR_PTR(-EFAULT);
-	pgmap = range->pool->pgmap;
-	block = block_of(range, pfn);
 
-	err = block_lock(range, block, TASK_KILLABLE);
-	if (err)
-		goto out_put;
-
-	if (block_is_mapped((unsigned long)pfn_to_page(pfn))) {
-		block_revive(range, block);
-	} else {
-		err = block_populate(range, block);
-		if (err == -ENOMEM)
-			atomic_long_inc(&range->pool->failed);
-		if (!err)
-			/* The reference on pgmap is the block's from now on. */
-			pgmap = NULL;
-	}
-	block_unlock(range, block);
-out_put:
-	put_dev_pagemap(pgmap);
-	return err ? ERR_PTR(err) : pfn_to_page(pfn);
+	ret = block_get(pool, block_start(pool, pfn));
+	if (ret == -ENOMEM)
+		atomic_long_inc(&pool->failed);
+	if (ret < 0)
+		trace_transient_memmap_fail(pfn, pool->order, ret);
+	if (ret != 1)
+		put_dev_pagemap(pool->pgmap);
+	return ret < 0 ? ERR_PTR(ret) : pfn_to_page(pfn);
 }
 EXPORT_SYMBOL_IF_KUNIT(transient_memmap_populate);
 
@@ -498,86 +791,91 @@ void transient_memmap_free_folio(struct folio *folio)
 	guard(rcu)();
 	pool = folio->pgmap->transient_pool;
 	if (llist_add(folio_to_link(folio), &pool->dying))
-		queue_delayed_work(transient_wq, &pool->free_work, FREE_DELAY);
+		queue_work(transient_wq, &pool->free_work);
 }
 
 /* Free */
 
 /*
- * Drop the reference that goes with the link, if there is one.  Returns true if
- * the block is dying, be it for the first time or again.
+ * The link is the worker's now.  If the block was revived, the reference that
+ * goes with the link becomes the pool's if the pool keeps blocks, as this one is
+ * in use; else it is dropped.  Returns true if the block is dying, for the first
+ * time or again.
  */
-static bool block_drop_link(struct transient_range *range, unsigned long block,
-			    struct folio *folio)
+static bool block_take_link(struct transient_pool *pool,
+			    struct transient_section *sec, struct folio *folio)
 {
-	block_assert_locked(range, block);
+	lockdep_assert_held(&sec->lock);
 
-	return !folio_ref_count(folio) || folio_put_testzero(folio);
+	if (!folio_ref_count(folio))
+		return true;
+	if (pool_keep(pool, block_page(sec, folio_pfn(folio))))
+		return false;
+	return folio_put_testzero(folio);
 }
 
 /* First visit: make a dying block invisible.  Returns false if it is pinned. */
-static bool block_hide(struct folio *folio)
+static bool block_hide(struct transient_pool *pool, struct folio *folio)
 {
-	struct transient_range *range = range_of(folio_pfn(folio));
-	unsigned long block = block_of(range, folio_pfn(folio));
-	bool dying;
+	unsigned long pfn = folio_pfn(folio);
+	struct transient_section *sec = section_of(pfn);
 
-	block_lock(range, block, TASK_UNINTERRUPTIBLE);
-	dying = block_drop_link(range, block, folio);
-	if (dying)
-		clear_bit(block, range->live);
-	block_unlock(range, block);
-	return dying;
+	guard(spinlock)(&sec->lock);
+	if (!block_take_link(pool, sec, folio))
+		return false;
+	block_set_state(pool, sec, pfn, BLOCK_HIDDEN);
+	return true;
 }
 
 /*
- * Second visit, a grace period later: take the struct pages out of vmemmap, and
- * return with BUSY held.  Returns NULL if the block was revived in between; if
- * it is dying again, readers may have seen it, and it has to begin anew.
+ * Second visit, a grace period later: take the struct pages out of vmemmap.
+ * Returns the block's page, or NULL if it was revived in between; if it is dying
+ * again, readers may have seen it, and it has to begin anew.
  */
-static struct page *block_unmap(struct folio *folio)
+static struct page *block_unmap(struct transient_pool *pool, struct folio *folio)
 {
 	unsigned long addr = (unsigned long)&folio->page, pfn = folio_pfn(folio);
-	struct transient_range *range = range_of(pfn);
-	unsigned long block = block_of(range, pfn);
+	struct transient_section *sec = section_of(pfn);
 	struct page *vmemmap_page;
-	pte_t *pte;
+	unsigned int i;
 
-	block_lock(range, block, TASK_UNINTERRUPTIBLE);
-	if (test_bit(block, range->live)) {
-		if (block_drop_link(range, block, folio))
+	guard(spinlock)(&sec->lock);
+	if (sec->state[transient_slot(pfn)] != BLOCK_HIDDEN) {
+		if (block_take_link(pool, sec, folio))
 			transient_memmap_free_folio(folio);
-		block_unlock(range, block);
 		return NULL;
 	}
 
-	pte = pte_offset_kernel(pmd_off_k(addr), addr);
-	vmemmap_page = pte_page(ptep_get(pte));
-	pte_clear(&init_mm, addr, pte);
-	set_page_private(vmemmap_page, pfn);
+	vmemmap_page = block_page(sec, pfn);
+	for (i = 0; i < block_slots(pool); i++)
+		pte_clear(&init_mm, addr + i * PAGE_SIZE,
+			  sec->ptes + transient_slot(pfn) + i);
+	block_set_state(pool, sec, pfn, BLOCK_UNMAPPED);
 	return vmemmap_page;
 }
 
 /* The TLB was flushed: the page is free, and the block is absent. */
-static void block_free(struct page *vmemmap_page)
+static void block_free(struct transient_pool *pool, struct page *vmemmap_page)
 {
 	unsigned long pfn = page_private(vmemmap_page);
-	struct transient_range *range = range_of(pfn);
-	struct transient_pool *pool = range->pool;
+	struct transient_section *sec = section_of(pfn);
 
 	set_page_private(vmemmap_page, 0);
-	__free_page(vmemmap_page);
+	mempool_free(vmemmap_page, &pool->reserve);
 	memmap_pages_add(-1);
 	pool_uncharge(pool);
-	block_unlock(range, block_of(range, pfn));
-	/* The last thing: the pool and the range may go after this. */
+	atomic_long_inc(&pool->freed);
+	trace_transient_memmap_free(pfn, pool->order);
+	scoped_guard(spinlock, &sec->lock)
+		block_set_state(pool, sec, pfn, BLOCK_ABSENT);
+	section_put(sec);
+	/* The last thing: the pool may go after this. */
 	put_dev_pagemap(pool->pgmap);
 }
 
 static void pool_free_work(struct work_struct *work)
 {
-	struct transient_pool *pool = container_of(to_delayed_work(work),
-						   struct transient_pool,
+	struct transient_pool *pool = container_of(work, struct transient_pool,
 						   free_work);
 	struct llist_node *link, *next, *hidden = NULL;
 	unsigned long start = ULONG_MAX, end = 0;
@@ -585,7 +883,7 @@ static void pool_free_work(struct work_struct *work)
 	LIST_HEAD(unmapped);
 
 	llist_for_each_safe(link, next, llist_del_all(&pool->dying)) {
-		if (block_hide(link_to_folio(link))) {
+		if (block_hide(pool, link_to_folio(link))) {
 			link->next = hidden;
 			hidden = link;
 		}
@@ -594,8 +892,8 @@ static void pool_free_work(struct work_struct *work)
 		return;
 
 	/*
-	 * Readers that saw LIVE may still look at the refcount, and who added
-	 * to the list may not have queued us yet.
+	 * Readers that saw BLOCK_LIVE may still look at the refcount, and who
+	 * added to the list may not have queued us yet.
 	 */
 	synchronize_rcu();
 
@@ -604,21 +902,22 @@ static void pool_free_work(struct work_struct *work)
 		unsigned long addr = (unsigned long)link_to_folio(link);
 
 		next = link->next;
-		vmemmap_page = block_unmap(link_to_folio(link));
+		vmemmap_page = block_unmap(pool, link_to_folio(link));
 		if (!vmemmap_page)
 			continue;
 		list_add(&vmemmap_page->lru, &unmapped);
 		start = min(start, addr);
-		end = max(end, addr + PAGE_SIZE);
+		end = max(end, addr + block_slots(pool) * PAGE_SIZE);
 	}
 
 	if (list_empty(&unmapped))
 		return;
 	flush_tlb_kernel_range(start, end);
+	atomic_long_inc(&pool->flushes);
 
 	list_for_each_entry_safe(vmemmap_page, tmp, &unmapped, lru) {
 		list_del(&vmemmap_page->lru);
-		block_free(vmemmap_page);
+		block_free(pool, vmemmap_page);
 	}
 }
 
@@ -630,30 +929,113 @@ static void pool_free_work(struct work_struct *work)
  */
 static unsigned long default_cap(void)
 {
-	return max(totalram_pages() / TRANSIENT_BLOCK_NR, 1UL);
+	return max(totalram_pages() / 64, 1UL);
+}
+
+/*
+ * Blocks of 2 MiB for what is mapped by entries of 2 MiB or more: one page for 512
+ * struct pages.  They need tails that don't point to their head.
+ */
+static unsigned int block_order(const struct dev_pagemap *pgmap)
+{
+	return compound_info_has_mask() &&
+	       pgmap->vmemmap_shift >= TRANSIENT_BLOCK_MAX_ORDER ?
+	       TRANSIENT_BLOCK_MAX_ORDER : TRANSIENT_SLOT_ORDER;
+}
+
+static int pool_init_tails(struct transient_pool *pool)
+{
+	struct page *tail;
+	unsigned long i;
+
+	pool->tails = alloc_pages_node(pool->nid, GFP_KERNEL, 0);
+	if (!pool->tails)
+		return -ENOMEM;
+	tail = page_address(pool->tails);
+	for (i = 0; i < PAGE_SIZE / sizeof(*tail); i++)
+		init_tail(tail + i, pool->order, pool->nid);
+	return 0;
+}
+
+static int pool_init_shrinker(struct transient_pool *pool)
+{
+	struct shrinker *shrinker;
+
+	shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "mm-transient_memmap");
+	if (!shrinker)
+		return -ENOMEM;
+	shrinker->count_objects = pool_shrink_count;
+	shrinker->scan_objects = pool_shrink_scan;
+	shrinker->private_data = pool;
+	/* A grace period and a flush for a page, and a slow path to get it back */
+	shrinker->seeks = 2 * DEFAULT_SEEKS;
+	pool->shrinker = shrinker;
+	shrinker_register(shrinker);
+	return 0;
 }
 
 /**
  * transient_memmap_create_pool() - give a pgmap its pool
  * @pgmap: of type MEMORY_DEVICE_TRANSIENT, with @pgmap->ref ready
+ * @nid: node for its struct pages, or NUMA_NO_NODE
  *
  * Context: Process context, may sleep; no hotplug lock held.
  * Return: 0, or -ENOMEM.
  */
-int transient_memmap_create_pool(struct dev_pagemap *pgmap)
+int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid)
 {
-	struct transient_pool *pool = kzalloc(sizeof(*pool), GFP_KERNEL);
+	struct transient_pool *pool = kzalloc_obj(*pool);
 
 	if (!pool)
 		return -ENOMEM;
 
 	pool->pgmap = pgmap;
+	pool->nid = nid < 0 ? numa_mem_id() : nid;
+	pool->order = block_order(pgmap);
 	pool->cap = default_cap();
+	/* The other half is for what is pinned, and for what waits to be freed. */
+	pool->cache = pool->cap / 2;
 	init_llist_head(&pool->dying);
-	INIT_DELAYED_WORK(&pool->free_work, pool_free_work);
+	INIT_WORK(&pool->free_work, pool_free_work);
+	INIT_DELAYED_WORK(&pool->age_work, pool_age_work);
+
+	if (pool_init_tails(pool))
+		goto err_pool;
+	if (mempool_init_node(&pool->reserve, RESERVE_NR, reserve_alloc,
+			      reserve_free, pool, GFP_KERNEL, pool->nid))
+		goto err_tails;
+	if (list_lru_init(&pool->kept))
+		goto err_reserve;
+	if (pool_init_shrinker(pool))
+		goto err_kept;
+
 	pgmap->transient_pool = pool;
 	static_branch_inc(&transient_memmap_key);
 	return 0;
+
+err_kept:
+	list_lru_destroy(&pool->kept);
+err_reserve:
+	mempool_exit(&pool->reserve);
+err_tails:
+	__free_page(pool->tails);
+err_pool:
+	kfree(pool);
+	return -ENOMEM;
+}
+
+/**
+ * transient_memmap_drain_pool() - keep no block any more
+ * @pgmap: whose ref was killed
+ *
+ * What is pinned goes when it is unpinned.
+ *
+ * Context: Process context, may sleep.
+ */
+void transient_memmap_drain_pool(struct dev_pagemap *pgmap)
+{
+	/* A pin that read it before may still keep a block: that one ages. */
+	transient_memmap_set_cache(pgmap, 0);
 }
 
 /**
@@ -668,36 +1050,14 @@ void transient_memmap_destroy_pool(struct dev_pagemap *pgmap)
 
 	static_branch_dec(&transient_memmap_key);
 	pgmap->transient_pool = NULL;
+	shrinker_free(pool->shrinker);
+	cancel_delayed_work_sync(&pool->age_work);
+	/* Who found the pool by a pfn looks at @pgmap->ref still. */
+	synchronize_rcu();
+	list_lru_destroy(&pool->kept);
+	mempool_exit(&pool->reserve);
+	__free_page(pool->tails);
 	kfree(pool);
-}
-
-static void range_free(struct transient_range *range)
-{
-	kvfree(range->live);
-	kvfree(range->busy);
-	kfree(range);
-}
-
-static struct transient_range *range_alloc(struct dev_pagemap *pgmap,
-					   struct range *r, int nid)
-{
-	struct transient_range *range = kzalloc(sizeof(*range), GFP_KERNEL);
-	size_t words;
-
-	if (!range)
-		return NULL;
-	range->pool = pgmap->transient_pool;
-	range->start_pfn = PHYS_PFN(r->start);
-	range->nr_blocks = range_len(r) / TRANSIENT_BLOCK_SIZE;
-	range->nid = nid;
-	words = BITS_TO_LONGS(range->nr_blocks);
-	range->live = kvcalloc(words, sizeof(long), GFP_KERNEL);
-	range->busy = kvcalloc(words, sizeof(long), GFP_KERNEL);
-	if (!range->live || !range->busy) {
-		range_free(range);
-		return NULL;
-	}
-	return range;
 }
 
 static unsigned long section_start(unsigned long pfn)
@@ -725,7 +1085,7 @@ bool transient_memmap_owns_section(u64 start, u64 size)
 {
 	unsigned long index = section_start(PHYS_PFN(start));
 
-	return xa_find(&transient_ranges, &index,
+	return xa_find(&transient_pools, &index,
 		       section_last(PHYS_PFN(start + size - 1)), XA_PRESENT);
 }
 
@@ -760,93 +1120,112 @@ int transient_memmap_check_range(const struct range *range)
 		return -EBUSY;
 	}
 	pfn = start;
-	if (xa_find(&transient_ranges, &pfn, last, XA_PRESENT)) {
+	if (xa_find(&transient_pools, &pfn, last, XA_PRESENT)) {
 		pr_err("pfn %#lx-%#lx: already registered\n", start, last);
 		return -EBUSY;
 	}
 	return 0;
 }
 
-/*
- * Make the upper page tables, and one PTE table under each of the lowest of
- * them.  Those PTE tables are in sections that belong to transient ranges alone,
- * so nobody else empties or frees them; and while there is one, nobody frees
- * the tables above it.  All other PTE tables are made on demand.
- */
-static int range_alloc_tables(struct transient_range *range)
-{
-	unsigned long addr = (unsigned long)pfn_to_page(range->start_pfn);
-	unsigned long end = (unsigned long)
-		pfn_to_page(block_pfn(range, range->nr_blocks));
+/* Pages of memory whose struct pages lie under one of the upper page tables */
+#define PAGES_PER_ANCHOR	(PUD_SIZE / sizeof(struct page))
 
-	guard(mutex)(&table_lock);
-	for (; addr < end; addr = ALIGN(addr + 1, PUD_SIZE))
-		if (!vmemmap_alloc_tables(addr, range->nid))
+/*
+ * Make the upper page tables, and a section with its PTE table under each of the
+ * lowest of them: the anchors.  They are in sections that belong to transient
+ * ranges alone, so nobody else empties or frees them; and while there is one,
+ * nobody frees the tables above it.  All other sections come and go with their
+ * blocks.
+ */
+static int range_add_tables(unsigned long start, unsigned long last, int nid)
+{
+	struct transient_section *sec;
+	unsigned long pfn;
+	int err;
+
+	for (pfn = section_start(start); pfn <= last; pfn += PAGES_PER_SECTION) {
+		err = sparse_index_init(pfn_to_section_nr(pfn), nid);
+		if (err)
+			return err;
+	}
+
+	for (pfn = start; pfn <= last; pfn = ALIGN(pfn + 1, PAGES_PER_ANCHOR)) {
+		sec = section_get(pfn, nid);
+		if (!sec)
 			return -ENOMEM;
+		sec->anchor = true;
+		section_put(sec);
+	}
 	return 0;
 }
 
 /*
- * Free the page tables that no other range needs.  A section at either end may
- * be shared with another transient range; the last of them frees its table.
+ * Free the sections and page tables that no other range needs.  A section at
+ * either end may be shared with another transient range; the last of them frees
+ * it.
  */
-static void range_free_tables(unsigned long start, unsigned long last)
+static void range_remove_tables(unsigned long start, unsigned long last)
 {
+	struct transient_section *sec, *tmp;
 	unsigned long end = last + 1, pfn;
 
 	pfn = section_start(start);
-	if (xa_find(&transient_ranges, &pfn, section_last(start), XA_PRESENT))
+	if (xa_find(&transient_pools, &pfn, section_last(start), XA_PRESENT))
 		start = section_last(start) + 1;
 	pfn = section_start(last);
-	if (xa_find(&transient_ranges, &pfn, section_last(last), XA_PRESENT))
+	if (xa_find(&transient_pools, &pfn, section_last(last), XA_PRESENT))
 		end = section_start(last);
-	if (start < end)
-		vmemmap_free((unsigned long)pfn_to_page(start),
-			     (unsigned long)pfn_to_page(end), NULL);
+	if (start >= end)
+		return;
+
+	guard(mutex)(&table_lock);
+	list_for_each_entry_safe(sec, tmp, &sections, list) {
+		if (sec->start_pfn < section_start(start) ||
+		    sec->start_pfn >= end)
+			continue;
+		VM_WARN_ON_ONCE(refcount_read(&sec->ref) != 1);
+		section_unlink(sec);
+		kfree_rcu(sec, rcu);
+	}
+	vmemmap_free((unsigned long)pfn_to_page(start),
+		     (unsigned long)pfn_to_page(end), NULL);
 }
 
 /**
- * transient_memmap_add_range() - put a range under the care of the pool
+ * transient_memmap_add_range() - put a range under the care of its pool
  * @pgmap: with a pool
  * @range_id: which of its ranges
- * @nid: node for the struct pages, online
  *
- * No struct page is made, and nothing that grows with the size of the range but
- * its two bits per block.
+ * No struct page is made, nor anything else that grows with the size of the range
+ * but a page table for every 64 GiB.
  *
  * Context: Process context, between mem_hotplug_begin() and mem_hotplug_done().
  * Return: 0, -ENOMEM, or an error of transient_memmap_check_range().
  */
-int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id,
-			       int nid)
+int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id)
 {
 	struct range *r = &pgmap->ranges[range_id];
 	unsigned long start = PHYS_PFN(r->start), last = PHYS_PFN(r->end);
-	struct transient_range *range;
+	struct transient_pool *pool = pgmap->transient_pool;
 	int err;
 
 	err = transient_memmap_check_range(r);
 	if (err)
 		return err;
 
-	range = range_alloc(pgmap, r, nid);
-	if (!range)
-		return -ENOMEM;
-	err = range_alloc_tables(range);
+	err = range_add_tables(start, last, pool->nid);
 	if (err)
-		goto err_free;
-	err = xa_err(xa_store_range(&transient_ranges, start, last, range,
+		goto err_tables;
+	err = xa_err(xa_store_range(&transient_pools, start, last, pool,
 				    GFP_KERNEL));
 	if (err)
-		goto err_free;
+		goto err_tables;
 	return 0;
 
-err_free:
+err_tables:
 	/* xa_store_range() may have stored a part. */
-	xa_store_range(&transient_ranges, start, last, NULL, GFP_KERNEL);
-	range_free_tables(start, last);
-	synchronize_rcu();
-	range_free(range);
+	xa_store_range(&transient_pools, start, last, NULL, GFP_KERNEL);
+	range_remove_tables(start, last);
 	return err;
 }
 
@@ -861,17 +1240,12 @@ void transient_memmap_remove_range(struct dev_pagemap *pgmap, int range_id)
 {
 	struct range *r = &pgmap->ranges[range_id];
 	unsigned long start = PHYS_PFN(r->start), last = PHYS_PFN(r->end);
-	struct transient_range *range = range_of(start);
 
 	/* The work that freed the last block may not have returned yet. */
-	flush_delayed_work(&range->pool->free_work);
-	VM_WARN_ON_ONCE(!bitmap_empty(range->live, range->nr_blocks));
-	VM_WARN_ON_ONCE(!bitmap_empty(range->busy, range->nr_blocks));
+	flush_work(&pgmap->transient_pool->free_work);
 
-	xa_store_range(&transient_ranges, start, last, NULL, GFP_KERNEL);
-	range_free_tables(start, last);
-	synchronize_rcu();
-	range_free(range);
+	xa_store_range(&transient_pools, start, last, NULL, GFP_KERNEL);
+	range_remove_tables(start, last);
 }
 
 /* For providers */
@@ -896,6 +1270,34 @@ int transient_memmap_set_cap(struct dev_pagemap *pgmap, unsigned long cap)
 EXPORT_SYMBOL_GPL(transient_memmap_set_cap);
 
 /**
+ * transient_memmap_set_cache() - set how many blocks to keep for reuse
+ * @pgmap: registered
+ * @cache: in blocks; what is kept beyond that is dropped now. With 0, a block goes
+ *	with its last pin.
+ *
+ * Context: Process context, may sleep; the caller keeps @pgmap registered.
+ * Return: 0, or -EOPNOTSUPP if @pgmap is not of type MEMORY_DEVICE_TRANSIENT.
+ */
+int transient_memmap_set_cache(struct dev_pagemap *pgmap, unsigned long cache)
+{
+	struct transient_pool *pool = pgmap->transient_pool;
+	unsigned long kept;
+	int nid;
+
+	if (pgmap->type != MEMORY_DEVICE_TRANSIENT)
+		return -EOPNOTSUPP;
+
+	WRITE_ONCE(pool->cache, cache);
+	for_each_node_state(nid, N_NORMAL_MEMORY) {
+		kept = list_lru_count(&pool->kept);
+		if (kept > cache)
+			pool_walk_node(pool, nid, kept - cache, drop_any);
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(transient_memmap_set_cache);
+
+/**
  * transient_memmap_get_stats() - read a pool's counters
  * @pgmap: registered
  * @stats: to be filled; the values are not of one instant
@@ -911,11 +1313,16 @@ int transient_memmap_get_stats(struct dev_pagemap *pgmap,
 	if (pgmap->type != MEMORY_DEVICE_TRANSIENT)
 		return -EOPNOTSUPP;
 	*stats = (struct transient_memmap_stats) {
+		.block_size = PAGE_SIZE << pool->order,
 		.cap = READ_ONCE(pool->cap),
+		.cache = READ_ONCE(pool->cache),
 		.live = atomic_long_read(&pool->live),
+		.cached = list_lru_count(&pool->kept),
 		.peak = atomic_long_read(&pool->peak),
 		.populated = atomic_long_read(&pool->populated),
+		.freed = atomic_long_read(&pool->freed),
 		.failed = atomic_long_read(&pool->failed),
+		.flushes = atomic_long_read(&pool->flushes),
 	};
 	return 0;
 }
@@ -923,8 +1330,12 @@ EXPORT_SYMBOL_GPL(transient_memmap_get_stats);
 
 static int __init transient_memmap_init(void)
 {
-	/* Or the struct pages of a block would not fill a page of vmemmap. */
+	/* Or the struct pages of a block would not fill pages of vmemmap, */
 	BUILD_BUG_ON_NOT_POWER_OF_2(sizeof(struct page));
+	/* and those of a section a page table. */
+	BUILD_BUG_ON(PAGES_PER_SECTION * sizeof(struct page) != PMD_SIZE);
+	/* A block of any order lies in one range: they are aligned to that. */
+	BUILD_BUG_ON(PAGES_PER_SUBSECTION % BIT(TRANSIENT_BLOCK_MAX_ORDER));
 
 	/*
 	 * WQ_MEM_RECLAIM: blocks that go are memory that comes back.  Unbound,

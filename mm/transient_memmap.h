@@ -7,6 +7,10 @@
 
 #include <linux/jump_label.h>
 #include <linux/memremap.h>
+#include <linux/mmzone.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
 #include <linux/transient_memmap.h>
 
 #ifdef CONFIG_TRANSIENT_MEMMAP
@@ -29,12 +33,78 @@ static inline bool pfn_has_no_section(unsigned long pfn)
 	       !valid_section(__pfn_to_section(pfn));
 }
 
+/*
+ * The states of a block. Each state but the first has memory charged to the
+ * pool.
+ */
+enum transient_block_state {
+	/* No struct page is mapped; a pin may start to populate. */
+	BLOCK_ABSENT,
+	/* A pin makes the struct pages; the others wait. */
+	BLOCK_POPULATING,
+	/* The struct pages can be seen by who is in an RCU read-side section. */
+	BLOCK_LIVE,
+	/* The refcount was 0, and no reader comes any more; a pin revives. */
+	BLOCK_HIDDEN,
+	/* No struct page is mapped, but a TLB may not know; pins wait. */
+	BLOCK_UNMAPPED,
+};
+
+/**
+ * struct transient_section - what is populated of a section
+ * @state: enum transient_block_state, for each page of vmemmap; a block that has
+ *	eight of those has its state in each. Written under @lock.
+ * @lock: protects @state, the entries of @ptes, and the reviving of blocks
+ * @anchor: keeps the page tables above @ptes, see range_add_tables()
+ * @ref: one for being in mem_section, one for each block that is not absent, one
+ *	for each pin that looks at it
+ * @start_pfn: first pfn
+ * @ptes: the page table that maps the section's struct pages
+ * @list: all sections
+ * @rcu: for the readers of mem_section
+ *
+ * There for as long as it has blocks, and up to a second longer.
+ */
+struct transient_section {
+	u8 state[PTRS_PER_PTE];
+	spinlock_t lock; /* state, ptes */
+	bool anchor;
+	refcount_t ref;
+	unsigned long start_pfn;
+	pte_t *ptes;
+	struct list_head list;
+	struct rcu_head rcu;
+};
+
+/* Which page of its section's vmemmap holds the struct page of this pfn? */
+static inline unsigned int transient_slot(unsigned long pfn)
+{
+	return (pfn & (PAGES_PER_SECTION - 1)) >> TRANSIENT_SLOT_ORDER;
+}
+
+/*
+ * transient_memmap_live() for who is in an RCU read-side (or IRQs-off) section
+ * already.
+ */
+static __always_inline bool transient_pfn_live(unsigned long pfn)
+{
+	struct mem_section *ms = __pfn_to_section(pfn);
+	struct transient_section *sec;
+
+	if (!ms)
+		return false;
+	sec = rcu_dereference_check(ms->transient, rcu_read_lock_any_held());
+	/* Pairs with block_set_state(). */
+	return sec && smp_load_acquire(&sec->state[transient_slot(pfn)]) ==
+			BLOCK_LIVE;
+}
+
 /* For memremap_pages() */
-int transient_memmap_create_pool(struct dev_pagemap *pgmap);
+int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid);
+void transient_memmap_drain_pool(struct dev_pagemap *pgmap);
 void transient_memmap_destroy_pool(struct dev_pagemap *pgmap);
 int transient_memmap_check_range(const struct range *range);
-int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id,
-			       int nid);
+int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id);
 void transient_memmap_remove_range(struct dev_pagemap *pgmap, int range_id);
 void transient_memmap_free_folio(struct folio *folio);
 bool transient_memmap_owns_section(u64 start, u64 size);
@@ -59,9 +129,19 @@ static inline bool pfn_has_no_section(unsigned long pfn)
 	return false;
 }
 
-static inline int transient_memmap_create_pool(struct dev_pagemap *pgmap)
+static inline bool transient_pfn_live(unsigned long pfn)
+{
+	return false;
+}
+
+static inline int transient_memmap_create_pool(struct dev_pagemap *pgmap,
+					       int nid)
 {
 	return -EOPNOTSUPP;
+}
+
+static inline void transient_memmap_drain_pool(struct dev_pagemap *pgmap)
+{
 }
 
 static inline void transient_memmap_destroy_pool(struct dev_pagemap *pgmap)
@@ -74,7 +154,7 @@ static inline int transient_memmap_check_range(const struct range *range)
 }
 
 static inline int transient_memmap_add_range(struct dev_pagemap *pgmap,
-					     int range_id, int nid)
+					     int range_id)
 {
 	return -EOPNOTSUPP;
 }

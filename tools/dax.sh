@@ -23,7 +23,7 @@ dax_bind() {
 	echo dax0.0 >$dax_drv/bind
 }
 
-# One of the pool's files: cap live peak populated failed
+# One of the pool's files: block_size cap cache live cached peak ...
 dax_pool() { cat "$dax_dev/transient/$1"; }
 
 # Wait until no block is live, at most $1 seconds.

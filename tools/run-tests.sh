@@ -36,7 +36,7 @@ build_guest() {
 		make -s -C "$linux" O="$BUILD/out/headers" headers >"$GUEST/headers.log" 2>&1 ||
 			die "kernel headers failed: see $GUEST/headers.log"
 	fi
-	for prog in gup_test transient_memmap; do
+	for prog in gup_test transient_memmap transient_memmap_stress; do
 		src=$self/mm/$prog.c
 		[ -e "$src" ] || continue
 		[ -z "$(find "$GUEST/$prog" -newer "$src" 2>/dev/null)" ] || continue

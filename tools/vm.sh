@@ -104,7 +104,7 @@ layout=${LAYOUT-$layout}
 cmdline="console=ttyS0 root=root rootfstype=9p ro
 	rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=262144
 	init=$tools/vm-init.sh vm.tools=$tools vm.shell=$shell
-	panic=-1 panic_on_oops=1 log_buf_len=4M
+	panic=-1 oops=panic log_buf_len=4M
 	rcupdate.rcu_cpu_stall_timeout=120
 	null_blk.nr_devices=1 null_blk.gb=1 null_blk.memory_backed=1
 	$layout $append"

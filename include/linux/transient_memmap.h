@@ -15,37 +15,60 @@
 struct dev_pagemap;
 
 /*
- * A block is the memory whose struct pages fill one page of vmemmap, and one
- * folio: order 6 (256 KiB) where a struct page has 64 bytes.
+ * Struct pages that fill a page of vmemmap: 64 of them, 256 KiB of memory, where a
+ * struct page has 64 bytes.
  */
-#define TRANSIENT_BLOCK_ORDER	(PAGE_SHIFT - order_base_2(sizeof(struct page)))
-#define TRANSIENT_BLOCK_NR	BIT(TRANSIENT_BLOCK_ORDER)
-#define TRANSIENT_BLOCK_SIZE	(PAGE_SIZE << TRANSIENT_BLOCK_ORDER)
+#define TRANSIENT_SLOT_ORDER	(PAGE_SHIFT - order_base_2(sizeof(struct page)))
+
+/*
+ * A block is the memory that gets, and loses, its struct pages at a time, and one
+ * folio. All blocks of a pool have the same order: 9 (2 MiB) if the provider says
+ * by dev_pagemap.vmemmap_shift that it maps the memory by entries of that size or
+ * larger, and the kernel has CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP; otherwise that
+ * of a page of vmemmap.
+ */
+#define TRANSIENT_BLOCK_MAX_ORDER	(PMD_SHIFT - PAGE_SHIFT)
 
 /**
  * struct transient_memmap_stats - what a pool holds and has done
+ * @block_size: bytes of memory that a block is; each that is live costs a page
  * @cap: the most blocks that may be live at a time
- * @live: blocks that have struct pages now, or are getting or losing them;
- *	each costs one page of memory
+ * @cache: the most blocks that are kept for reuse
+ * @live: blocks that have struct pages now, or are getting or losing them
+ * @cached: of these, blocks that are kept, whether pinned now or not
  * @peak: the highest value of @live since the pool was made
  * @populated: blocks that were given struct pages since the pool was made
+ * @freed: blocks that lost them again
  * @failed: pins refused because of @cap or for want of memory
+ * @flushes: TLB flushes for @freed blocks
  */
 struct transient_memmap_stats {
+	unsigned long block_size;
 	unsigned long cap;
+	unsigned long cache;
 	unsigned long live;
+	unsigned long cached;
 	unsigned long peak;
 	unsigned long populated;
+	unsigned long freed;
 	unsigned long failed;
+	unsigned long flushes;
 };
 
 #ifdef CONFIG_TRANSIENT_MEMMAP
 int transient_memmap_set_cap(struct dev_pagemap *pgmap, unsigned long cap);
+int transient_memmap_set_cache(struct dev_pagemap *pgmap, unsigned long cache);
 int transient_memmap_get_stats(struct dev_pagemap *pgmap,
 			       struct transient_memmap_stats *stats);
 #else
 static inline int transient_memmap_set_cap(struct dev_pagemap *pgmap,
 					   unsigned long cap)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int transient_memmap_set_cache(struct dev_pagemap *pgmap,
+					     unsigned long cache)
 {
 	return -EOPNOTSUPP;
 }

@@ -31,6 +31,9 @@ MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
 
 #define SECTION_SIZE	BIT(SECTION_SIZE_BITS)
 
+/* Pages of a block, in the case that runs */
+static unsigned long block_nr;
+
 /* Far beyond a grace period on a busy, emulated machine */
 #define PATIENCE	(20 * HZ)
 
@@ -78,6 +81,7 @@ static struct dev_pagemap *new_pgmap(struct kunit *test, enum memory_type type,
 	KUNIT_ASSERT_NOT_NULL(test, pgmap);
 	pgmap->type = type;
 	pgmap->nr_range = nr_range;
+	pgmap->vmemmap_shift = ilog2(block_nr);
 	return pgmap;
 }
 
@@ -92,13 +96,17 @@ static void unregister_action(void *pgmap)
 	memunmap_pages(pgmap);
 }
 
-/* Returns 0 or the error; the test's end undoes it. */
+/*
+ * Returns 0 or the error; the test's end undoes it.  Nothing is cached unless the
+ * test says so.
+ */
 static int register_pgmap(struct kunit *test, struct dev_pagemap *pgmap)
 {
 	void *addr = memremap_pages(pgmap, numa_mem_id());
 
 	if (IS_ERR(addr))
 		return PTR_ERR(addr);
+	transient_memmap_set_cache(pgmap, 0);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
 							   unregister_action,
 							   pgmap));
@@ -219,7 +227,7 @@ static void expect_idle(struct kunit *test, struct dev_pagemap *pgmap)
 
 static unsigned long nth_block(unsigned long pfn, unsigned long n)
 {
-	return pfn + n * TRANSIENT_BLOCK_NR;
+	return pfn + n * block_nr;
 }
 
 /*
@@ -241,7 +249,7 @@ static void pin_gives_folio_of_a_block(struct kunit *test)
 	folio = pin(test, pfn + 5);
 
 	KUNIT_EXPECT_EQ(test, folio_pfn(folio), pfn);
-	KUNIT_EXPECT_EQ(test, folio_nr_pages(folio), (long)TRANSIENT_BLOCK_NR);
+	KUNIT_EXPECT_EQ(test, folio_nr_pages(folio), (long)block_nr);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 0);
 	KUNIT_EXPECT_FALSE(test, folio_maybe_dma_pinned(folio));
@@ -249,7 +257,7 @@ static void pin_gives_folio_of_a_block(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, folio->pgmap, pgmap);
 	KUNIT_EXPECT_FALSE(test, folio_test_anon(folio));
 	KUNIT_EXPECT_FALSE(test, folio_test_lru(folio));
-	for (i = 0; i < TRANSIENT_BLOCK_NR; i++) {
+	for (i = 0; i < block_nr; i++) {
 		struct page *page = pfn_to_page(pfn + i);
 
 		KUNIT_EXPECT_EQ(test, page_to_pfn(page), pfn + i);
@@ -269,7 +277,7 @@ static void pages_of_a_block_share_its_folio(struct kunit *test)
 
 	pgmap = register_section(test, &pfn);
 	first = pin(test, pfn);
-	last = pin(test, pfn + TRANSIENT_BLOCK_NR - 1);
+	last = pin(test, pfn + block_nr - 1);
 
 	KUNIT_EXPECT_PTR_EQ(test, first, last);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(first), 2);
@@ -440,7 +448,7 @@ static void last_unpin_in_hard_irq_frees(struct kunit *test)
 /* Unpinning many blocks at once would leave some of them behind. */
 static void many_blocks_go_together(struct kunit *test)
 {
-	const int nr = 200;
+	const int nr = PAGES_PER_SECTION / block_nr / 2;
 	struct dev_pagemap *pgmap;
 	unsigned long pfn;
 	int i;
@@ -597,7 +605,6 @@ static void malformed_range_is_refused(struct kunit *test)
 {
 	const enum memory_type type = MEMORY_DEVICE_TRANSIENT;
 	u64 start = unused_memory(test, SECTION_SIZE);
-	struct dev_pagemap *pgmap;
 
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			refused(test, type, start + PAGE_SIZE, SUBSECTION_SIZE));
@@ -607,11 +614,6 @@ static void malformed_range_is_refused(struct kunit *test)
 			refused(test, type, start, SUBSECTION_SIZE - 1));
 	KUNIT_EXPECT_EQ(test, -EINVAL, refused(test, type, start, PAGE_SIZE));
 	KUNIT_EXPECT_EQ(test, -EINVAL, refused(test, type, start, 0));
-
-	pgmap = new_pgmap(test, type, 1);
-	set_range(pgmap, 0, start, SECTION_SIZE);
-	pgmap->vmemmap_shift = 9;
-	KUNIT_EXPECT_EQ(test, -EINVAL, register_pgmap(test, pgmap));
 
 	register_range(test, start, SECTION_SIZE);
 }
@@ -701,6 +703,7 @@ static void other_pgmaps_have_no_pool(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
 			transient_memmap_get_stats(pgmap, &stats));
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, transient_memmap_set_cap(pgmap, 1));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, transient_memmap_set_cache(pgmap, 1));
 }
 
 /*
@@ -712,26 +715,39 @@ static struct page *alloc_fails(int nid)
 	return NULL;
 }
 
-/* A moment without free memory would break a device until it is unbound. */
-static void pin_fails_cleanly_without_memory(struct kunit *test)
+/*
+ * A moment without free memory would break a device until it is unbound; or the
+ * I/O that would make memory free could not begin.
+ */
+static void pin_without_memory_takes_the_reserve(struct kunit *test)
 {
 	struct dev_pagemap *pgmap;
-	unsigned long pfn;
+	unsigned long pfn, live;
+	int i;
 
 	pgmap = register_section(test, &pfn);
 	kunit_activate_static_stub(test, transient_block_page_alloc,
 				   alloc_fails);
-	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, pfn));
+	for (live = 0; !try_pin(test, nth_block(pfn, live)); live++)
+		KUNIT_ASSERT_LT(test, live, 20);
+	KUNIT_EXPECT_GT(test, live, 0);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, nth_block(pfn, live)));
+	EXPECT_STAT(test, pgmap, failed, 2);
+	EXPECT_STAT(test, pgmap, populated, live);
+	EXPECT_STAT(test, pgmap, live, live);
+	expect_absent(test, nth_block(pfn, live));
+
+	/* What goes can be had again at once. */
+	unpin(test, pfn);
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live == live - 1));
+	pin(test, nth_block(pfn, live));
 	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, pfn));
 	kunit_deactivate_static_stub(test, transient_block_page_alloc);
 
-	EXPECT_STAT(test, pgmap, failed, 2);
-	EXPECT_STAT(test, pgmap, populated, 0);
-	EXPECT_STAT(test, pgmap, live, 0);
-	expect_absent(test, pfn);
-
 	pin(test, pfn);
-	EXPECT_STAT(test, pgmap, live, 1);
+	for (i = 0; i <= live; i++)
+		unpin(test, nth_block(pfn, i));
+	expect_idle(test, pgmap);
 }
 
 /* What an administrator forbids would be pinned nevertheless. */
@@ -1223,7 +1239,7 @@ static struct page *race_pin(struct race *race, unsigned long pfn)
 		return NULL;
 	}
 	if (!transient_memmap_live(pfn) ||
-	    folio_pfn(page_folio(page)) != ALIGN_DOWN(pfn, TRANSIENT_BLOCK_NR) ||
+	    folio_pfn(page_folio(page)) != ALIGN_DOWN(pfn, block_nr) ||
 	    folio_ref_count(page_folio(page)) < 1 ||
 	    folio_ref_count(page_folio(page)) > RACE_THREADS * (RACE_HELD + 1))
 		atomic_inc(&race->errors);
@@ -1237,7 +1253,7 @@ static unsigned long race_pfn(struct race *race, struct rnd_state *rnd)
 	unsigned long n = 1 + prandom_u32_state(rnd) % (RACE_BLOCKS - 1);
 
 	return nth_block(race->pfn, (resting + n) % RACE_BLOCKS) +
-	       prandom_u32_state(rnd) % TRANSIENT_BLOCK_NR;
+	       prandom_u32_state(rnd) % block_nr;
 }
 
 static void race_thread(struct race *race)
@@ -1322,45 +1338,385 @@ static void unpin_races_new_pin_at_the_cap(struct kunit *test)
 	run_race(test, RACE_BLOCKS - 1);
 }
 
+/*
+ * What blocks of 2 MiB share
+ */
+
+/* The page that the vmemmap of a pfn maps */
+static unsigned long vmemmap_pfn(unsigned long pfn)
+{
+	unsigned int level;
+	pte_t *pte = lookup_address((unsigned long)pfn_to_page(pfn), &level);
+
+	return pte ? pte_pfn(ptep_get(pte)) : 0;
+}
+
+/*
+ * A write to one tail would be a write to all tails of all blocks; or each block
+ * would cost eight pages.
+ */
+static void shared_tails_cannot_be_written(struct kunit *test)
+{
+	const unsigned long per_page = PAGE_SIZE / sizeof(struct page);
+	struct page *tail, copy;
+	unsigned long pfn, i;
+
+	if (block_nr == per_page)
+		kunit_skip(test, "blocks of this size share nothing");
+	register_section(test, &pfn);
+	pin(test, pfn);
+	pin(test, nth_block(pfn, 1));
+
+	KUNIT_EXPECT_NE(test, vmemmap_pfn(pfn), vmemmap_pfn(nth_block(pfn, 1)));
+	for (i = per_page; i < block_nr; i += per_page) {
+		KUNIT_EXPECT_EQ(test, vmemmap_pfn(pfn + i),
+				vmemmap_pfn(pfn + per_page));
+		KUNIT_EXPECT_EQ(test, vmemmap_pfn(nth_block(pfn, 1) + i),
+				vmemmap_pfn(pfn + per_page));
+	}
+
+	tail = pfn_to_page(pfn + per_page);
+	KUNIT_EXPECT_EQ(test, 0, copy_from_kernel_nofault(&copy, tail,
+							  sizeof(copy)));
+	KUNIT_EXPECT_EQ(test, -EFAULT, copy_to_kernel_nofault(tail, &copy,
+							      sizeof(copy)));
+	/* The private page can be: it is not that nothing can. */
+	tail = pfn_to_page(pfn + per_page - 1);
+	KUNIT_EXPECT_EQ(test, 0, copy_from_kernel_nofault(&copy, tail,
+							  sizeof(copy)));
+	KUNIT_EXPECT_EQ(test, 0, copy_to_kernel_nofault(tail, &copy,
+							sizeof(copy)));
+}
+
+/* A device that was busy once would cost page tables until it is unbound. */
+static void page_tables_go_with_the_last_block(struct kunit *test)
+{
+	u64 start = unused_memory(test, 3 * SECTION_SIZE);
+	unsigned long pfn = PHYS_PFN(start + 2 * SECTION_SIZE);
+	struct dev_pagemap *pgmap;
+	unsigned int level;
+	int i;
+
+	pgmap = register_range(test, start, 3 * SECTION_SIZE);
+	for (i = 0; i < 3; i++) {
+		KUNIT_EXPECT_NULL(test,
+				  lookup_address((unsigned long)pfn_to_page(pfn),
+						 &level));
+		pin(test, pfn);
+		pin(test, nth_block(pfn, 1));
+		unpin(test, pfn);
+		KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live == 1));
+		pin(test, pfn);
+		unpin(test, pfn);
+		unpin(test, nth_block(pfn, 1));
+		KUNIT_EXPECT_TRUE(test,
+				  eventually(!lookup_address((unsigned long)
+							     pfn_to_page(pfn),
+							     &level)));
+	}
+	EXPECT_STAT(test, pgmap, live, 0);
+	EXPECT_STAT(test, pgmap, freed, stats_of(pgmap).populated);
+}
+
+/*
+ * What is kept
+ */
+
+static struct dev_pagemap *register_caching(struct kunit *test,
+					    unsigned long *pfn,
+					    unsigned long cache)
+{
+	struct dev_pagemap *pgmap = register_section(test, pfn);
+
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cache(pgmap, cache));
+	EXPECT_STAT(test, pgmap, cache, cache);
+	return pgmap;
+}
+
+static void pin_and_unpin(struct kunit *test, unsigned long pfn)
+{
+	pin(test, pfn);
+	unpin(test, pfn);
+}
+
+/* Each I/O to the same buffer would make its struct pages anew. */
+static void kept_block_serves_the_next_pin(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	struct page *page;
+	unsigned long pfn;
+	int i;
+
+	pgmap = register_caching(test, &pfn, 4);
+	for (i = 0; i < 10; i++)
+		pin_and_unpin(test, pfn + i);
+	EXPECT_STAT(test, pgmap, populated, 1);
+	EXPECT_STAT(test, pgmap, cached, 1);
+	EXPECT_STAT(test, pgmap, live, 1);
+
+	/* GUP-fast gets it. */
+	page = transient_memmap_try_get(pfn);
+	KUNIT_ASSERT_PTR_EQ(test, page, pfn_to_page(pfn));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(page_folio(page)), 2);
+	folio_put(page_folio(page));
+}
+
+/* Memory saved by having no memmap would be lost to guests that are idle. */
+static void idle_pool_empties_itself(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn, end;
+	struct folio *folio;
+	int i;
+
+	pgmap = register_caching(test, &pfn, 100);
+	for (i = 0; i < 20; i++) {
+		folio = pin(test, nth_block(pfn, i));
+		folio_set_referenced(folio);
+		unpin(test, nth_block(pfn, i));
+	}
+	EXPECT_STAT(test, pgmap, cached, 20);
+	end = jiffies + 2 * HZ;
+	expect_idle(test, pgmap);
+	KUNIT_EXPECT_TRUE(test, time_before(jiffies, end));
+	EXPECT_STAT(test, pgmap, cached, 0);
+	EXPECT_STAT(test, pgmap, freed, 20);
+	for (i = 0; i < 20; i++)
+		expect_absent(test, nth_block(pfn, i));
+}
+
+/* A busy guest would pay for struct pages twice a second. */
+static void block_in_use_does_not_age(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+	struct folio *folio;
+	int i;
+
+	pgmap = register_caching(test, &pfn, 4);
+	for (i = 0; i < 30; i++) {
+		folio = pin(test, pfn);
+		folio_set_referenced(folio);
+		unpin(test, pfn);
+		msleep(100);
+	}
+	EXPECT_STAT(test, pgmap, populated, 1);
+
+	/* One that is pinned all the time does not age either. */
+	pin(test, pfn);
+	msleep(3000);
+	EXPECT_STAT(test, pgmap, cached, 1);
+	unpin(test, pfn);
+	expect_idle(test, pgmap);
+}
+
+/* The operator's limit on what idle memory costs would not be one. */
+static void cache_limits_kept_blocks(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+	int i;
+
+	pgmap = register_caching(test, &pfn, 3);
+	for (i = 0; i < 20; i++) {
+		pin_and_unpin(test, nth_block(pfn, i));
+		KUNIT_EXPECT_LE(test, stats_of(pgmap).cached, 3UL);
+	}
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live <= 3));
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cache(pgmap, 1));
+	EXPECT_STAT(test, pgmap, cached, 1);
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cache(pgmap, ULONG_MAX));
+	for (i = 0; i < 20; i++)
+		pin_and_unpin(test, nth_block(pfn, i));
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).cached == 20));
+
+	/* And 0 is: free on the last unpin, of what is pinned now, too. */
+	pin(test, pfn);
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cache(pgmap, 0));
+	EXPECT_STAT(test, pgmap, cached, 0);
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live == 1));
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(pfn));
+	unpin(test, pfn);
+	expect_idle(test, pgmap);
+}
+
+/* One pass over a large buffer would throw out what is used all the time. */
+static void referenced_block_gets_a_second_chance(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+	struct folio *folio;
+
+	pgmap = register_caching(test, &pfn, 2);
+	folio = pin(test, nth_block(pfn, 0));
+	folio_set_referenced(folio);
+	unpin(test, nth_block(pfn, 0));
+	pin_and_unpin(test, nth_block(pfn, 1));
+
+	pin_and_unpin(test, nth_block(pfn, 2));
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live == 2));
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(nth_block(pfn, 0)));
+	KUNIT_EXPECT_FALSE(test, transient_memmap_live(nth_block(pfn, 1)));
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(nth_block(pfn, 2)));
+}
+
+/* A pin would fail for want of memory that holds nothing in use. */
+static void pin_at_the_cap_takes_idle_blocks(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+	struct folio *folio;
+	int i;
+
+	pgmap = register_caching(test, &pfn, 100);
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cap(pgmap, 4));
+	for (i = 0; i < 20; i++) {
+		folio = pin(test, nth_block(pfn, i));
+		folio_set_referenced(folio);
+		unpin(test, nth_block(pfn, i));
+	}
+	EXPECT_STAT(test, pgmap, failed, 0);
+	KUNIT_EXPECT_LE(test, stats_of(pgmap).peak, 4UL);
+
+	/* But what is pinned stays. */
+	for (i = 0; i < 4; i++)
+		pin(test, nth_block(pfn, i));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, nth_block(pfn, 4)));
+}
+
+/* A block that dies and is used again would be freed, and made, over and over. */
+static void revived_block_is_kept(struct kunit *test)
+{
+	struct rcu_reader *reader;
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	pin(test, pfn);
+	reader = rcu_reader_start(test);
+	unpin(test, pfn);
+	KUNIT_ASSERT_TRUE(test, eventually(!transient_memmap_live(pfn)));
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cache(pgmap, 4));
+	pin_and_unpin(test, pfn);
+	kunit_release_action(test, rcu_reader_stop, reader);
+
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).cached == 1));
+	pin_and_unpin(test, pfn);
+	EXPECT_STAT(test, pgmap, populated, 1);
+	expect_idle(test, pgmap);
+}
+
+/* Unbinding would hang until the cache has aged, or for good. */
+static void unregister_drops_kept_blocks(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+	int i;
+
+	pgmap = register_caching(test, &pfn, 100);
+	for (i = 0; i < 20; i++)
+		pin_and_unpin(test, nth_block(pfn, i));
+	EXPECT_STAT(test, pgmap, cached, 20);
+	unregister_pgmap(test, pgmap);
+	for (i = 0; i < 20; i++)
+		expect_absent(test, nth_block(pfn, i));
+}
+
+/* As many TLB flushes as blocks would stop all CPUs all the time. */
+static void flushes_are_batched(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+	int i;
+
+	pgmap = register_caching(test, &pfn, 100);
+	for (i = 0; i < 30; i++)
+		pin_and_unpin(test, nth_block(pfn, i));
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cache(pgmap, 0));
+	expect_idle(test, pgmap);
+	EXPECT_STAT(test, pgmap, freed, 30);
+	KUNIT_EXPECT_LE(test, stats_of(pgmap).flushes, 10UL);
+	KUNIT_EXPECT_GE(test, stats_of(pgmap).flushes, 1UL);
+}
+
+/* With blocks whose struct pages fill one page, and with those that share tails */
+static const unsigned long block_sizes[] = {
+	PAGE_SIZE / sizeof(struct page),
+	PMD_SIZE / PAGE_SIZE,
+};
+
+static void block_size_desc(const unsigned long *nr, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "blocks of %lu KiB",
+		 *nr * PAGE_SIZE / SZ_1K);
+}
+
+KUNIT_ARRAY_PARAM(block_size, block_sizes, block_size_desc);
+
+static int set_block_size(struct kunit *test)
+{
+	block_nr = *(const unsigned long *)test->param_value;
+	if (block_nr > block_sizes[0] && !compound_info_has_mask())
+		kunit_skip(test, "CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP is not set");
+	return 0;
+}
+
+#define BLOCK_CASE(name)	KUNIT_CASE_PARAM(name, block_size_gen_params)
+#define BLOCK_CASE_SLOW(name)						\
+	KUNIT_CASE_PARAM_ATTR(name, block_size_gen_params,		\
+			      { .speed = KUNIT_SPEED_SLOW })
+
 static struct kunit_case transient_memmap_cases[] = {
-	KUNIT_CASE(pin_gives_folio_of_a_block),
-	KUNIT_CASE(pages_of_a_block_share_its_folio),
-	KUNIT_CASE(only_live_blocks_are_had_without_populating),
-	KUNIT_CASE(only_the_pinned_block_has_struct_pages),
-	KUNIT_CASE(last_unpin_gives_the_memory_back),
-	KUNIT_CASE(block_is_repopulated_after_it_went),
-	KUNIT_CASE(last_unpin_in_hard_irq_frees),
-	KUNIT_CASE(many_blocks_go_together),
-	KUNIT_CASE(ranges_of_a_pgmap_share_a_pool),
-	KUNIT_CASE(range_need_not_be_aligned_to_a_section),
-	KUNIT_CASE(pgmaps_share_a_section),
-	KUNIT_CASE(large_range_works_at_both_ends),
-	KUNIT_CASE(overlapping_range_is_refused),
-	KUNIT_CASE(malformed_range_is_refused),
-	KUNIT_CASE(memory_with_a_memmap_is_refused),
-	KUNIT_CASE(section_has_one_kind_of_memmap),
-	KUNIT_CASE(failed_registration_leaves_nothing),
-	KUNIT_CASE(foreign_pfn_is_left_alone),
-	KUNIT_CASE(other_pgmaps_have_no_pool),
-	KUNIT_CASE(pin_fails_cleanly_without_memory),
-	KUNIT_CASE(cap_of_zero_refuses_pins),
-	KUNIT_CASE(cap_limits_live_blocks),
-	KUNIT_CASE(cap_below_live_waits_for_blocks_to_go),
-	KUNIT_CASE(pin_at_the_cap_waits_for_a_dying_block),
-	KUNIT_CASE(new_pin_revives_a_dying_block),
-	KUNIT_CASE(new_pin_revives_a_block_being_freed),
-	KUNIT_CASE(block_dies_again_while_being_freed),
-	KUNIT_CASE(fatal_signal_ends_the_wait),
-	KUNIT_CASE(pins_of_one_block_populate_once),
-	KUNIT_CASE(unregister_waits_for_pins_and_refuses_new),
-	KUNIT_CASE(unregister_follows_last_unpin),
-	KUNIT_CASE_SLOW(unpin_races_new_pin),
-	KUNIT_CASE_SLOW(unpin_races_new_pin_at_the_cap),
+	BLOCK_CASE(pin_gives_folio_of_a_block),
+	BLOCK_CASE(pages_of_a_block_share_its_folio),
+	BLOCK_CASE(only_live_blocks_are_had_without_populating),
+	BLOCK_CASE(only_the_pinned_block_has_struct_pages),
+	BLOCK_CASE(last_unpin_gives_the_memory_back),
+	BLOCK_CASE(block_is_repopulated_after_it_went),
+	BLOCK_CASE(last_unpin_in_hard_irq_frees),
+	BLOCK_CASE(many_blocks_go_together),
+	BLOCK_CASE(ranges_of_a_pgmap_share_a_pool),
+	BLOCK_CASE(range_need_not_be_aligned_to_a_section),
+	BLOCK_CASE(pgmaps_share_a_section),
+	BLOCK_CASE(large_range_works_at_both_ends),
+	BLOCK_CASE(overlapping_range_is_refused),
+	BLOCK_CASE(malformed_range_is_refused),
+	BLOCK_CASE(memory_with_a_memmap_is_refused),
+	BLOCK_CASE(section_has_one_kind_of_memmap),
+	BLOCK_CASE(failed_registration_leaves_nothing),
+	BLOCK_CASE(foreign_pfn_is_left_alone),
+	BLOCK_CASE(other_pgmaps_have_no_pool),
+	BLOCK_CASE(pin_without_memory_takes_the_reserve),
+	BLOCK_CASE(cap_of_zero_refuses_pins),
+	BLOCK_CASE(cap_limits_live_blocks),
+	BLOCK_CASE(cap_below_live_waits_for_blocks_to_go),
+	BLOCK_CASE(pin_at_the_cap_waits_for_a_dying_block),
+	BLOCK_CASE(new_pin_revives_a_dying_block),
+	BLOCK_CASE(new_pin_revives_a_block_being_freed),
+	BLOCK_CASE(block_dies_again_while_being_freed),
+	BLOCK_CASE(fatal_signal_ends_the_wait),
+	BLOCK_CASE(pins_of_one_block_populate_once),
+	BLOCK_CASE(unregister_waits_for_pins_and_refuses_new),
+	BLOCK_CASE(unregister_follows_last_unpin),
+	BLOCK_CASE(shared_tails_cannot_be_written),
+	BLOCK_CASE_SLOW(page_tables_go_with_the_last_block),
+	BLOCK_CASE(kept_block_serves_the_next_pin),
+	BLOCK_CASE_SLOW(idle_pool_empties_itself),
+	BLOCK_CASE_SLOW(block_in_use_does_not_age),
+	BLOCK_CASE(cache_limits_kept_blocks),
+	BLOCK_CASE(referenced_block_gets_a_second_chance),
+	BLOCK_CASE(pin_at_the_cap_takes_idle_blocks),
+	BLOCK_CASE(revived_block_is_kept),
+	BLOCK_CASE(unregister_drops_kept_blocks),
+	BLOCK_CASE(flushes_are_batched),
+	BLOCK_CASE_SLOW(unpin_races_new_pin),
+	BLOCK_CASE_SLOW(unpin_races_new_pin_at_the_cap),
 	{}
 };
 
 static struct kunit_suite transient_memmap_suite = {
 	.name = "transient_memmap",
+	.init = set_block_size,
 	.test_cases = transient_memmap_cases,
 };
 

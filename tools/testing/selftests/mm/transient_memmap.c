@@ -506,6 +506,8 @@ struct space {
 	char *reserve;
 	size_t reserve_len;
 	unsigned long cap;
+	unsigned long cache;
+	size_t block;
 	long memmap_pages;
 };
 
@@ -520,7 +522,10 @@ static unsigned long pool_read(struct space *s, const char *name)
 	}
 	if (ioctl(s->fd, TMEMMAP_STATS, &stats))
 		return ULONG_MAX;
-	return !strcmp(name, "cap") ? stats.cap :
+	return !strcmp(name, "block_size") ? stats.block_size :
+	       !strcmp(name, "cap") ? stats.cap :
+	       !strcmp(name, "cache") ? stats.cache :
+	       !strcmp(name, "cached") ? stats.cached :
 	       !strcmp(name, "live") ? stats.live :
 	       !strcmp(name, "peak") ? stats.peak :
 	       !strcmp(name, "populated") ? stats.populated :
@@ -536,11 +541,21 @@ static int pool_set_cap(struct space *s, unsigned long cap)
 	return write_ulong(DAX "transient/cap", cap);
 }
 
+static int pool_set_cache(struct space *s, unsigned long cache)
+{
+	__u64 cache64 = cache;
+
+	if (s->provider)
+		return ioctl(s->fd, TMEMMAP_SET_CACHE, &cache64) ? -errno : 0;
+	return write_ulong(DAX "transient/cache", cache);
+}
+
+/* Idle blocks age for a second; an emulated machine may be slower. */
 static bool eventually_live(struct space *s, unsigned long live)
 {
 	int i;
 
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < 1000; i++) {
 		if (pool_read(s, "live") == live)
 			return true;
 		usleep(10000);
@@ -555,7 +570,7 @@ static bool eventually_gone(struct space *s)
 
 	if (!eventually_live(s, 0))
 		return false;
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < 1000; i++) {
 		if (memmap_pages() == s->memmap_pages)
 			return true;
 		usleep(10000);
@@ -618,12 +633,14 @@ static const char *space_open(struct space *s, bool provider, size_t page_size)
 
 	s->memmap_pages = memmap_pages();
 	s->cap = pool_read(s, "cap");
-	s->len = page_size > 4 * MB ? page_size : 4 * MB;
+	s->cache = pool_read(s, "cache");
+	s->block = pool_read(s, "block_size");
+	s->len = page_size > 8 * MB ? page_size : 8 * MB;
 	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
 	if (s->mem == MAP_FAILED)
 		return "can't map its memory";
 	/* The huge mapping would cost a GiB of zeroing. */
-	memset(s->mem, 0x5a, 4 * MB);
+	memset(s->mem, 0x5a, 8 * MB);
 	return NULL;
 }
 
@@ -636,11 +653,14 @@ static void space_unmap(struct space *s)
 static void space_close(struct __test_metadata *_metadata, struct space *s)
 {
 	space_unmap(s);
+	/* Drop what is cached now: to wait for it is the business of one test. */
+	pool_set_cache(s, 0);
 	EXPECT_TRUE(eventually_gone(s)) {
 		TH_LOG("live %lu, nr_memmap_pages %ld, was %ld",
 		       pool_read(s, "live"), memmap_pages(), s->memmap_pages);
 	}
 	pool_set_cap(s, s->cap);
+	pool_set_cache(s, s->cache);
 	close(s->fd);
 }
 
@@ -710,7 +730,8 @@ FIXTURE_TEARDOWN(dio)
 TEST_F_TIMEOUT(dio, read_brings_what_the_disk_has, TIMEOUT)
 {
 	/* From the middle of a page, over three blocks */
-	const size_t start = BLOCK - 3 * PAGE + 512, len = BLOCK + 16 * PAGE;
+	const size_t start = self->s.block - 3 * PAGE + 512;
+	const size_t len = self->s.block + 16 * PAGE;
 	char *buf = self->s.mem + start;
 
 	ASSERT_TRUE(disk_put(MB, len, 1));
@@ -718,15 +739,15 @@ TEST_F_TIMEOUT(dio, read_brings_what_the_disk_has, TIMEOUT)
 		  (long)len);
 	EXPECT_EQ(same(buf, len, 1), len);
 	EXPECT_TRUE(all_bytes(self->s.mem, start, 0x5a));
-	EXPECT_TRUE(all_bytes(buf + len, 4 * MB - start - len, 0x5a));
+	EXPECT_TRUE(all_bytes(buf + len, 8 * MB - start - len, 0x5a));
 	EXPECT_GE(pool_read(&self->s, "populated"), 3);
 }
 
 /* A guest's disk would hold something else than what it wrote. */
 TEST_F_TIMEOUT(dio, write_brings_what_memory_has, TIMEOUT)
 {
-	const size_t len = BLOCK + 16 * PAGE;
-	char *buf = self->s.mem + BLOCK - 3 * PAGE + 512;
+	const size_t len = self->s.block + 16 * PAGE;
+	char *buf = self->s.mem + self->s.block - 3 * PAGE + 512;
 
 	ASSERT_TRUE(disk_put(0, 4 * MB, 2));
 	fill(buf, len, 3);
@@ -835,7 +856,7 @@ TEST_F_TIMEOUT(dio, cap_of_zero_gives_enomem, TIMEOUT)
  */
 TEST_F_TIMEOUT(dio, transfer_larger_than_the_cap_is_short, TIMEOUT)
 {
-	const size_t len = 4 * BLOCK;
+	const size_t len = 4 * self->s.block;
 	long ret;
 
 	ASSERT_TRUE(disk_put(0, len, 6));
@@ -872,7 +893,7 @@ FIXTURE_VARIANT_ADD(in_flight, uring) { .engine = URING };
  * start it a second time, from a worker.
  */
 #define FLIGHT_LEN	(64 * KB)
-#define FLIGHT_BUF(s)	((s)->mem + BLOCK - FLIGHT_LEN / 2)
+#define FLIGHT_BUF(s)	((s)->mem + (s)->block - FLIGHT_LEN / 2)
 
 FIXTURE_SETUP(in_flight)
 {
@@ -961,9 +982,9 @@ TEST_F_TIMEOUT(in_flight, second_request_shares_the_block, TIMEOUT)
 
 	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, FLIGHT_BUF(s),
 			    FLIGHT_LEN, 0), 0);
-	ASSERT_EQ(io_submit(&self->io, 1, self->disk, false, s->mem + 2 * BLOCK,
+	ASSERT_EQ(io_submit(&self->io, 1, self->disk, false, s->mem + 2 * s->block,
 			    FLIGHT_LEN, 0), 0);
-	ASSERT_EQ(io_submit(&self->io, 2, self->disk, true, s->mem + 3 * BLOCK -
+	ASSERT_EQ(io_submit(&self->io, 2, self->disk, true, s->mem + 3 * s->block -
 			    FLIGHT_LEN, FLIGHT_LEN, 4 * MB), 0);
 	EXPECT_TRUE(eventually_live(s, 3));
 	EXPECT_EQ(pool_read(s, "populated"), populated + 3);
@@ -1075,7 +1096,7 @@ TEST_F_TIMEOUT(gup, fork_shares_the_memory, TIMEOUT)
 TEST_F_TIMEOUT(gup, process_vm_access_works, TIMEOUT)
 {
 	static char buf[3 * PAGE];
-	char *at = self->s.mem + BLOCK - PAGE + 123;
+	char *at = self->s.mem + self->s.block - PAGE + 123;
 	struct iovec local = { buf, sizeof(buf) }, remote = { at, sizeof(buf) };
 	pid_t pid;
 
@@ -1102,7 +1123,7 @@ TEST_F_TIMEOUT(gup, process_vm_access_works, TIMEOUT)
 TEST_F_TIMEOUT(gup, debugger_access_works, TIMEOUT)
 {
 	static char buf[3 * PAGE];
-	char *at = self->s.mem + BLOCK - PAGE, path[64];
+	char *at = self->s.mem + self->s.block - PAGE, path[64];
 	long word;
 	int fd, status;
 	pid_t pid;
@@ -1195,15 +1216,15 @@ TEST_F_TIMEOUT(gup, pipe_holds_a_block_and_the_cap_counts_it, TIMEOUT)
 	EXPECT_EQ(pool_read(s, "live"), 1);
 	EXPECT_EQ(memmap_pages(), s->memmap_pages + 1);
 
-	EXPECT_EQ(pread(self->disk, s->mem + BLOCK, PAGE, 0), -1);
+	EXPECT_EQ(pread(self->disk, s->mem + s->block, PAGE, 0), -1);
 	EXPECT_EQ(errno, ENOMEM);
-	EXPECT_EQ(pread(self->disk, s->mem + BLOCK - PAGE, PAGE, 0), PAGE);
+	EXPECT_EQ(pread(self->disk, s->mem + s->block - PAGE, PAGE, 0), PAGE);
 	EXPECT_EQ(pool_read(s, "live"), 1);
 
 	EXPECT_EQ(read(p[0], buf, PAGE), PAGE);
 	EXPECT_EQ(same(buf, PAGE, 14), PAGE);
 	EXPECT_TRUE(eventually_gone(s));
-	EXPECT_EQ(pread(self->disk, s->mem + BLOCK, PAGE, 0), PAGE);
+	EXPECT_EQ(pread(self->disk, s->mem + s->block, PAGE, 0), PAGE);
 
 	/* What is never read goes with the pipe. */
 	EXPECT_TRUE(eventually_gone(s));
@@ -1231,8 +1252,7 @@ TEST_F_TIMEOUT(gup, remapped_memory_is_pinned_where_it_is, TIMEOUT)
 	EXPECT_TRUE(disk_has(MB, len, 15));
 }
 
-/* Direct I/O would break for good after the machine was short of memory once. */
-TEST_F_TIMEOUT(gup, each_allocation_may_fail, 2 * TIMEOUT)
+static void fail_nth_setup(struct __test_metadata *_metadata)
 {
 	static const char * const debugfs[][2] = {
 		{ "fail_page_alloc/ignore-gfp-wait", "N" },
@@ -1242,29 +1262,38 @@ TEST_F_TIMEOUT(gup, each_allocation_may_fail, 2 * TIMEOUT)
 		{ "failslab/ignore-gfp-wait", "N" },
 		{ "failslab/verbose", "0" },
 	};
-	struct space *s = &self->s;
 	char path[PATH_MAX];
-	int fd, nth, failures = 0;
-	bool injected = true;
-	ssize_t ret;
 	size_t i;
 
-	fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		SKIP(return, "no fault injection");
 	for (i = 0; i < ARRAY_SIZE(debugfs); i++) {
 		snprintf(path, sizeof(path), "/sys/kernel/debug/%s",
 			 debugfs[i][0]);
 		ASSERT_EQ(write_str(path, debugfs[i][1]), 0);
 	}
-	ASSERT_TRUE(disk_put(0, 2 * BLOCK, 16));
+}
+
+/* Direct I/O would break for good after the machine was short of memory once. */
+TEST_F_TIMEOUT(gup, each_allocation_may_fail, 2 * TIMEOUT)
+{
+	struct space *s = &self->s;
+	char path[32];
+	int fd, nth, failures = 0;
+	bool injected = true;
+	ssize_t ret;
+
+	fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		SKIP(return, "no fault injection");
+	fail_nth_setup(_metadata);
+	ASSERT_EQ(pool_set_cache(s, 0), 0);
+	ASSERT_TRUE(disk_put(0, 2 * s->block, 16));
 	for (nth = 1; injected && nth < 1000; nth++) {
 		char left[16] = "";
 
-		memset(s->mem, 0x5a, 2 * BLOCK);
+		memset(s->mem, 0x5a, 2 * s->block);
 		snprintf(path, sizeof(path), "%d", nth);
 		ASSERT_GT(pwrite(fd, path, strlen(path), 0), 0);
-		ret = pread(self->disk, s->mem, 2 * BLOCK, 0);
+		ret = pread(self->disk, s->mem, 2 * s->block, 0);
 		ASSERT_GT(pread(fd, left, sizeof(left) - 1, 0), 0);
 		injected = !atoi(left);
 		ASSERT_GT(pwrite(fd, "0", 1, 0), 0);
@@ -1278,7 +1307,7 @@ TEST_F_TIMEOUT(gup, each_allocation_may_fail, 2 * TIMEOUT)
 	close(fd);
 	TH_LOG("%d allocations failed, %d reads", nth - 2, failures);
 	EXPECT_FALSE(injected);
-	EXPECT_EQ(ret, (ssize_t)(2 * BLOCK));
+	EXPECT_EQ(ret, (ssize_t)(2 * s->block));
 	EXPECT_GT(failures, 0);
 }
 
@@ -1349,6 +1378,12 @@ TEST_F_TIMEOUT(dax, memmap_attribute_is_changed_while_unbound_only, TIMEOUT)
 	EXPECT_GT(pool_read(&self->s, "cap"), 0);
 	EXPECT_EQ(pool_set_cap(&self->s, 17), 0);
 	EXPECT_EQ(pool_read(&self->s, "cap"), 17);
+	EXPECT_EQ(write_str(DAX "transient/cache", "-1"), -EINVAL);
+	EXPECT_EQ(pool_set_cache(&self->s, 3), 0);
+	EXPECT_EQ(pool_read(&self->s, "cache"), 3);
+	EXPECT_EQ(pool_set_cap(&self->s, ULONG_MAX), 0);
+	EXPECT_EQ(pool_set_cache(&self->s, ULONG_MAX), 0);
+	EXPECT_EQ(pool_read(&self->s, "live"), 0);
 }
 
 /* Registering the memory would cost what the transient memmap saves. */
@@ -1435,7 +1470,94 @@ TEST_F_TIMEOUT(dax, unbind_takes_the_mapping, TIMEOUT)
 		_exit(0);
 	}
 	EXPECT_EQ(wait_exit(pid), -SIGBUS);
+
+	/* Binding a device that is open still upsets the cdev's refcount. */
+	space_unmap(s);
+	close(s->fd);
 	ASSERT_EQ(dax_set_transient(s->page_size), 0);
+	s->fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(s->fd, 0);
+	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
+	ASSERT_NE(s->mem, MAP_FAILED);
+}
+
+/* Memory would stay lost to guests that do no I/O; or busy ones would pay. */
+TEST_F_TIMEOUT(dax, idle_blocks_go_within_two_seconds, TIMEOUT)
+{
+	struct space *s = &self->s;
+	struct timespec start, now;
+
+	EXPECT_EQ(pread(self->disk, s->mem, 2 * MB, 0), (ssize_t)(2 * MB));
+	EXPECT_EQ(pread(self->disk, s->mem, 2 * MB, 0), (ssize_t)(2 * MB));
+	EXPECT_GT(pool_read(s, "cached"), 0);
+	EXPECT_EQ(pool_read(s, "populated"), pool_read(s, "live"));
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	EXPECT_TRUE(eventually_live(s, 0));
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	EXPECT_LE((now.tv_sec - start.tv_sec) * 1000 +
+		  (now.tv_nsec - start.tv_nsec) / 1000000, 2000);
+	EXPECT_EQ(pool_read(s, "freed"), pool_read(s, "populated"));
+	EXPECT_EQ(memmap_pages(), s->memmap_pages);
+}
+
+/* The pool would not give way when the host is short of memory. */
+TEST_F_TIMEOUT(dax, reclaim_takes_idle_blocks, TIMEOUT)
+{
+	struct space *s = &self->s;
+
+	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
+	EXPECT_EQ(pool_read(s, "cached"), 1);
+	/* The first time, it was pinned lately. */
+	EXPECT_EQ(write_str("/proc/sys/vm/drop_caches", "2"), 0);
+	EXPECT_EQ(write_str("/proc/sys/vm/drop_caches", "2"), 0);
+	EXPECT_EQ(pool_read(s, "cached"), 0);
+	EXPECT_TRUE(eventually_gone(s));
+}
+
+/* A device could not be bound any more after memory was short once. */
+TEST_F_TIMEOUT(dax, each_allocation_of_bind_may_fail, 2 * TIMEOUT)
+{
+	struct space *s = &self->s;
+	int fd, nth, failures = 0;
+	bool injected = true;
+	char text[16];
+
+	fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		SKIP(return, "no fault injection");
+	fail_nth_setup(_metadata);
+	space_unmap(s);
+	close(s->fd);
+	ASSERT_EQ(dax_unbind(), 0);
+	for (nth = 1; injected && nth < 2000; nth++) {
+		snprintf(text, sizeof(text), "%d", nth);
+		ASSERT_GT(pwrite(fd, text, strlen(text), 0), 0);
+		write_str(DAX_DRIVER "bind", "dax0.0");
+		memset(text, 0, sizeof(text));
+		ASSERT_GT(pread(fd, text, sizeof(text) - 1, 0), 0);
+		injected = atoi(text) == 0;
+		ASSERT_GT(pwrite(fd, "0", 1, 0), 0);
+
+		if (dax_is_bound()) {
+			if (injected)
+				dax_unbind();
+		} else {
+			failures++;
+		}
+		EXPECT_EQ(memmap_pages(), s->memmap_pages);
+	}
+	close(fd);
+	TH_LOG("%d allocations failed, %d times unbound", nth - 2, failures);
+	EXPECT_FALSE(injected);
+	EXPECT_GT(failures, 10);
+
+	ASSERT_EQ(dax_set_transient(s->page_size), 0);
+	s->fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(s->fd, 0);
+	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
+	ASSERT_NE(s->mem, MAP_FAILED);
+	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
 }
 
 /*
@@ -1463,12 +1585,15 @@ FIXTURE_SETUP(provider)
 			{ HOLE_END, 4 * MB },
 		},
 	};
+	__u64 cache = 0;
 
 	self->fd = open(PROVIDER, O_RDWR | O_CLOEXEC);
 	if (self->fd < 0)
 		SKIP(return, "no " PROVIDER);
 	self->memmap_pages = memmap_pages();
 	ASSERT_EQ(ioctl(self->fd, TMEMMAP_REGISTER, &reg), 0);
+	/* What is counted here is pins, not what is kept after them. */
+	ASSERT_EQ(ioctl(self->fd, TMEMMAP_SET_CACHE, &cache), 0);
 	self->mem = mmap(NULL, MAPPED, PROT_READ | PROT_WRITE, MAP_SHARED,
 			 self->fd, 0);
 	ASSERT_NE(self->mem, MAP_FAILED);
