@@ -9,7 +9,8 @@ export BUILD JOBS
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help deps deps-check tree kernel kernel-debug shell demo kunit \
-	selftest test format-patch refresh check bisect test-series clean distclean
+	selftest user model test bench format-patch refresh check bisect \
+	test-series clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -17,10 +18,10 @@ help: ## this list
 	@echo '  BUILD=DIR (build), JOBS=N (CPUs), LINUX_TARBALL=FILE (any 7.3.y)'
 
 deps: ## install what is missing to build and run (Debian packages)
-	@tools/deps.sh build vm
+	@tools/deps.sh build vm model
 
 deps-check:
-	@tools/deps.sh build vm check
+	@tools/deps.sh build vm model check
 
 tree: deps ## the base with the series as commits, in build/linux
 	@tools/compose.sh
@@ -43,8 +44,18 @@ kunit: kernel ## KUnit tests, in the virtual machine
 selftest: kernel ## kselftests, in the virtual machine
 	@tools/run-tests.sh selftest
 
+user: tree ## the pool built in user space: its tests, plain and with sanitizers
+	@tools/run-tests.sh user user-asan user-tsan
+
+model: deps ## check the model of a block's life (spin)
+	@tools/model.sh
+
 test: kernel ## all tests
 	@tools/run-tests.sh all
+
+bench: kernel ## measure: tables in build/bench, compared with tools/bench.limits
+	@tools/deps.sh bench
+	@tools/bench.sh
 
 format-patch: tree ## the series as one would mail it (SIGNOFF=1 signs off)
 	@tools/format-patch.sh
@@ -63,7 +74,8 @@ test-series: deps ## test the scripts that make the series
 
 clean: ## remove what was built, keep the tree and the compiler's cache
 	rm -rf $(BUILD)/out $(BUILD)/side $(BUILD)/log $(BUILD)/vm $(BUILD)/patches $(BUILD)/tmp.* \
-		$(BUILD)/test $(BUILD)/demo $(BUILD)/demo.txt $(BUILD)/guest $(BUILD)/kunit
+		$(BUILD)/test $(BUILD)/demo $(BUILD)/demo.txt $(BUILD)/guest $(BUILD)/kunit \
+		$(BUILD)/user $(BUILD)/model $(BUILD)/bench
 
 distclean: ## remove the tree, downloads and cache as well
 	@tools/refresh.sh -n || [ -n "$(FORCE)" ] || \

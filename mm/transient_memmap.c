@@ -23,8 +23,8 @@
  * were not pinned for two periods of ageing, those that the shrinker asks for,
  * and idle ones if it is at its cap.  To drop is to put the reference.
  *
- * Whoever puts the last reference hands the folio to the pool's worker.  The
- * worker hides the blocks it was given, waits for an RCU grace period, unmaps
+ * Whoever puts the last reference hands the folio to the pool's worker.  A moment
+ * later, the worker hides the blocks it was given, waits for an RCU grace period, unmaps
  * their struct pages, flushes the TLB once for all of them, and frees.  Until
  * it unmaps, a pin can revive the block.
  *
@@ -112,7 +112,7 @@ struct transient_pool {
 	struct delayed_work age_work;
 
 	struct llist_head dying;
-	struct work_struct free_work;
+	struct delayed_work free_work;
 };
 
 /*
@@ -129,10 +129,20 @@ struct transient_pool {
 #define REAP_DELAY	(HZ / 2)
 
 /*
+ * How long a dying block waits for the worker, so that this has more than one to
+ * flush the TLB for, and that the next I/O to the same buffer finds the block
+ * also if nothing is kept. Who meets the cap doesn't wait so long.
+ */
+#define FREE_DELAY	msecs_to_jiffies(10)
+
+/*
  * How often a pin that met the cap waits for dying blocks before it gives up.
  * More than once, because another pin may take what the wait has freed.
  */
 #define CAP_RETRIES	4
+
+/* Idle blocks that such a pin drops at a time: the next ones need not wait. */
+#define CAP_BATCH	64
 
 /*
  * Enough for a request to go on; each that completes gives a page back, to the
@@ -360,12 +370,21 @@ static enum lru_status drop_any(struct list_head *item,
 	return kept_drop(item, list);
 }
 
-/* Idle: nobody but the pool has a reference, but a pin may come now. */
+/*
+ * Idle: nobody but the pool has a reference, but a pin may come now.  @arg, if
+ * there is one, counts down how many are wanted.
+ */
 static enum lru_status drop_idle(struct list_head *item,
 				 struct list_lru_one *list, void *arg)
 {
+	unsigned long *wanted = arg;
+
+	if (wanted && !*wanted)
+		return LRU_STOP;
 	if (folio_ref_count(kept_folio(item)) > 1)
 		return LRU_ROTATE;
+	if (wanted)
+		--*wanted;
 	return kept_drop(item, list);
 }
 
@@ -380,7 +399,8 @@ static enum lru_status drop_cold(struct list_head *item,
 
 /* Show up to @nr kept blocks of a node to @drop, the oldest first. */
 static unsigned long pool_walk_node(struct transient_pool *pool, int nid,
-				    unsigned long nr, list_lru_walk_cb drop)
+				    unsigned long nr, list_lru_walk_cb drop,
+				    void *arg)
 {
 	unsigned long dropped = 0;
 
@@ -389,7 +409,7 @@ static unsigned long pool_walk_node(struct transient_pool *pool, int nid,
 		unsigned long batch = min(nr, WALK_BATCH);
 
 		nr -= batch;
-		dropped += list_lru_walk_node(&pool->kept, nid, drop, NULL,
+		dropped += list_lru_walk_node(&pool->kept, nid, drop, arg,
 					      &batch);
 		cond_resched();
 	}
@@ -397,13 +417,13 @@ static unsigned long pool_walk_node(struct transient_pool *pool, int nid,
 }
 
 static unsigned long pool_walk(struct transient_pool *pool,
-			       list_lru_walk_cb drop)
+			       list_lru_walk_cb drop, void *arg)
 {
 	unsigned long dropped = 0;
 	int nid;
 
 	for_each_node_state(nid, N_NORMAL_MEMORY)
-		dropped += pool_walk_node(pool, nid, ULONG_MAX, drop);
+		dropped += pool_walk_node(pool, nid, ULONG_MAX, drop, arg);
 	return dropped;
 }
 
@@ -430,8 +450,22 @@ static bool pool_keep_new(struct transient_pool *pool, struct page *vmemmap_page
 	if (!READ_ONCE(pool->cache))
 		return false;
 	if (list_lru_count(&pool->kept) >= READ_ONCE(pool->cache))
-		pool_walk_node(pool, page_to_nid(vmemmap_page), 2, drop_cold);
+		pool_walk_node(pool, page_to_nid(vmemmap_page), 2, drop_cold,
+			       NULL);
 	return pool_keep(pool, vmemmap_page);
+}
+
+/* Drop what is beyond the limit, as it was lowered; or several passed it. */
+static void pool_trim(struct transient_pool *pool)
+{
+	unsigned long kept, cache = READ_ONCE(pool->cache);
+	int nid;
+
+	for_each_node_state(nid, N_NORMAL_MEMORY) {
+		kept = list_lru_count(&pool->kept);
+		if (kept > cache)
+			pool_walk_node(pool, nid, kept - cache, drop_any, NULL);
+	}
 }
 
 static void pool_age_work(struct work_struct *work)
@@ -440,7 +474,8 @@ static void pool_age_work(struct work_struct *work)
 						   struct transient_pool,
 						   age_work);
 
-	pool_walk(pool, drop_cold);
+	pool_trim(pool);
+	pool_walk(pool, drop_cold, NULL);
 	if (list_lru_count(&pool->kept))
 		queue_delayed_work(transient_wq, &pool->age_work, AGE_PERIOD);
 }
@@ -491,6 +526,7 @@ static void pool_uncharge(struct transient_pool *pool)
  */
 static int pool_charge_wait(struct transient_pool *pool)
 {
+	unsigned long wanted;
 	int i;
 
 	for (i = 0; i < CAP_RETRIES; i++) {
@@ -500,9 +536,11 @@ static int pool_charge_wait(struct transient_pool *pool)
 			return -EINTR;
 		if (!READ_ONCE(pool->cap))
 			break;
-		pool_walk(pool, drop_idle);
-		if (!flush_work(&pool->free_work))
-			break;
+		wanted = CAP_BATCH;
+		pool_walk(pool, drop_idle, &wanted);
+		/* Or who unpins may not have queued the work yet. */
+		if (!flush_delayed_work(&pool->free_work))
+			cond_resched();
 	}
 	return pool_charge(pool) ? 0 : -ENOMEM;
 }
@@ -791,7 +829,7 @@ void transient_memmap_free_folio(struct folio *folio)
 	guard(rcu)();
 	pool = folio->pgmap->transient_pool;
 	if (llist_add(folio_to_link(folio), &pool->dying))
-		queue_work(transient_wq, &pool->free_work);
+		queue_delayed_work(transient_wq, &pool->free_work, FREE_DELAY);
 }
 
 /* Free */
@@ -875,7 +913,8 @@ static void block_free(struct transient_pool *pool, struct page *vmemmap_page)
 
 static void pool_free_work(struct work_struct *work)
 {
-	struct transient_pool *pool = container_of(work, struct transient_pool,
+	struct transient_pool *pool = container_of(to_delayed_work(work),
+						   struct transient_pool,
 						   free_work);
 	struct llist_node *link, *next, *hidden = NULL;
 	unsigned long start = ULONG_MAX, end = 0;
@@ -996,7 +1035,7 @@ int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid)
 	/* The other half is for what is pinned, and for what waits to be freed. */
 	pool->cache = pool->cap / 2;
 	init_llist_head(&pool->dying);
-	INIT_WORK(&pool->free_work, pool_free_work);
+	INIT_DELAYED_WORK(&pool->free_work, pool_free_work);
 	INIT_DELAYED_WORK(&pool->age_work, pool_age_work);
 
 	if (pool_init_tails(pool))
@@ -1034,7 +1073,7 @@ err_pool:
  */
 void transient_memmap_drain_pool(struct dev_pagemap *pgmap)
 {
-	/* A pin that read it before may still keep a block: that one ages. */
+	/* A pin that read it before may still keep one: pool_age_work() drops it. */
 	transient_memmap_set_cache(pgmap, 0);
 }
 
@@ -1153,7 +1192,8 @@ static int range_add_tables(unsigned long start, unsigned long last, int nid)
 		sec = section_get(pfn, nid);
 		if (!sec)
 			return -ENOMEM;
-		sec->anchor = true;
+		scoped_guard(mutex, &table_lock)
+			sec->anchor = true;
 		section_put(sec);
 	}
 	return 0;
@@ -1242,7 +1282,7 @@ void transient_memmap_remove_range(struct dev_pagemap *pgmap, int range_id)
 	unsigned long start = PHYS_PFN(r->start), last = PHYS_PFN(r->end);
 
 	/* The work that freed the last block may not have returned yet. */
-	flush_work(&pgmap->transient_pool->free_work);
+	flush_delayed_work(&pgmap->transient_pool->free_work);
 
 	xa_store_range(&transient_pools, start, last, NULL, GFP_KERNEL);
 	range_remove_tables(start, last);
@@ -1281,18 +1321,12 @@ EXPORT_SYMBOL_GPL(transient_memmap_set_cap);
 int transient_memmap_set_cache(struct dev_pagemap *pgmap, unsigned long cache)
 {
 	struct transient_pool *pool = pgmap->transient_pool;
-	unsigned long kept;
-	int nid;
 
 	if (pgmap->type != MEMORY_DEVICE_TRANSIENT)
 		return -EOPNOTSUPP;
 
 	WRITE_ONCE(pool->cache, cache);
-	for_each_node_state(nid, N_NORMAL_MEMORY) {
-		kept = list_lru_count(&pool->kept);
-		if (kept > cache)
-			pool_walk_node(pool, nid, kept - cache, drop_any);
-	}
+	pool_trim(pool);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(transient_memmap_set_cache);

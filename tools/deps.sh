@@ -15,6 +15,8 @@ without a passwordless sudo, tells the command instead.
   build   what builds a kernel and its self tests
   vm      the virtual machine and what runs in it
   check   what make check needs
+  model   what make model needs
+  bench   what make bench needs, besides
 
 Default: build vm.
 USAGE
@@ -27,7 +29,9 @@ packages() {
 		libaio-dev liburing-dev libcap-dev ;;
 	vm) echo qemu-system-x86 fio jq busybox-static ;;
 	check) echo sparse shellcheck ;;
-	*) die "no such set: $1 (build, vm, check)" ;;
+	model) echo spin gcc libc6-dev ;;
+	bench) echo gnuplot-nox binutils ;;
+	*) die "no such set: $1 (build, vm, check, model, bench)" ;;
 	esac
 }
 

@@ -5,6 +5,8 @@ set -eu
 
 # shellcheck source=tools/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tools/guest.sh
+. "$tools/guest.sh"
 list=${LIST:-$tools/tests/list}
 
 usage() {
@@ -26,28 +28,6 @@ A test's results are the KTAP on its standard output, judged by
 tools/judge.sh; in a virtual machine, the machine must also end in order
 and its kernel's log be free of complaints. Environment: BUILD, CI, LIST.
 USAGE
-}
-
-# Programs for the guest: the host's root is the guest's, so nothing is packed.
-build_guest() {
-	self=$linux/tools/testing/selftests
-	mkdir -p "$GUEST"
-	if [ ! -d "$BUILD/out/headers/usr/include" ]; then
-		make -s -C "$linux" O="$BUILD/out/headers" headers >"$GUEST/headers.log" 2>&1 ||
-			die "kernel headers failed: see $GUEST/headers.log"
-	fi
-	for prog in gup_test transient_memmap transient_memmap_stress; do
-		src=$self/mm/$prog.c
-		[ -e "$src" ] || continue
-		[ -z "$(find "$GUEST/$prog" -newer "$src" 2>/dev/null)" ] || continue
-		libs=$(sed -n 's/.*\[libs: \(.*\)\].*/\1/p' "$src")
-		# shellcheck disable=SC2086	# $libs is a list.
-		(cd "$self/mm" && cc -O2 -Wall -U_FORTIFY_SOURCE -I.. -I../../../include \
-			-isystem "$BUILD/out/headers/usr/include" -I../../../.. \
-			-o "$GUEST/$prog" "$prog.c" vm_util.c hugepage_settings.c \
-			-laio -luring -lrt -lpthread -lm $libs) >"$GUEST/$prog.log" 2>&1 ||
-			die "$prog does not compile: see $GUEST/$prog.log"
-	done
 }
 
 # one TEST KERNEL LIMIT COMMAND: run it, judge it, print a line.

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0
+# What bench.sh makes of the figures of bench-guest.sh; all input is one array.
+
+def round3: . * 1000 | round / 1000;
+def pages: .mib * 256;
+# One emulated instruction is one nanosecond.
+def get_cost: .get * 1000 / (pages / .n);
+def put_cost: .put * 1000 / pages;
+
+def gup($memory; $state; $call; $n): map(select(.kind == "gup" and
+	.memory == $memory and .state == $state and .call == $call and .n == $n))[0];
+def of($kind; $memory): map(select(.kind == $kind and .memory == $memory));
+def job: "\(.engine) \(.bs)";
+def ratio($name; $value): {kind: "ratio", name: $name, value: ($value | round3)};
+
+# Ratios of two sets of rounds: get for each n, put
+def gup_two($memory; $state; $base; $base_state; $call; $n):
+	[gup($memory; $state; $call; $n), gup($base; $base_state; $call; $n)];
+def get_ratio($what; $suffix):
+	ratio("gup -\(.[0].call) \($what) n=\(.[0].n) get \($suffix)";
+		(.[0] | get_cost) / (.[1] | get_cost));
+def put_ratio($what; $suffix):
+	ratio("gup -\(.[0].call) \($what) put \($suffix)";
+		(.[0] | put_cost) / (.[1] | put_cost));
+def gup_ratios($what; $memory; $state; $base; $suffix): ("a", "u") as $call |
+	((1, 64, 512) as $n |
+		gup_two($memory; $state; $base; "hit"; $call; $n) | get_ratio($what; $suffix)),
+	(gup_two($memory; $state; $base; "hit"; $call; 512) | put_ratio($what; $suffix));
+
+def fio_ratios($memory; $base; $suffix):
+	[of("fio"; $memory), of("fio"; $base)] | transpose[] |
+	ratio("fio \(.[0] | job) \($suffix)"; .[0].iops / .[1].iops);
+
+def ratios:
+	(("4k", "2m") as $size | "static \($size)" as $static |
+	 "transient \($size)" as $ours |
+		gup_ratios($size; $ours; "hit"; $static; "hit/static"),
+		gup_ratios($size; $ours; "miss"; $static; "miss/static"),
+		(("a", "u") as $call | gup_two($ours; "miss"; $ours; "hit"; $call; 512) |
+			get_ratio($size; "miss/hit")),
+		gup_ratios($size; $ours; "cache0"; $static; "cache=0/static")),
+	gup_ratios("4k"; "anonymous 4k"; "hit"; "static 4k"; "anonymous/static"),
+	gup_ratios("2m"; "anonymous THP"; "hit"; "static 2m"; "THP/static"),
+	gup_ratios("2m"; "hugetlb 2m"; "hit"; "static 2m"; "hugetlb/static"),
+	fio_ratios("transient 2m"; "static 2m"; "transient/static"),
+	fio_ratios("static 2m, again"; "static 2m"; "again/static"),
+	fio_ratios("transient 2m, cache 0"; "static 2m"; "cache=0/static"),
+	fio_ratios("anonymous 4k"; "static 2m"; "anonymous/static"),
+	fio_ratios("hugetlb 2m"; "static 2m"; "hugetlb/static"),
+	(("4k", "2m") as $size | ratio("bind \($size) transient/static";
+		of("bind"; "transient \($size)")[0].us / of("bind"; "static \($size)")[0].us)),
+	(map(select(.kind == "flush"))[] |
+		ratio("flushes per 1000 frees, \(.memory)"; .flushes * 1000 / .freed));
+
+# Of figures with build: base or patched
+def base_ratios:
+	group_by([.kind, .memory, .call, .n, .engine, .bs])[] |
+	select(.[0].kind == "gup" or .[0].kind == "fio") |
+	(map({key: .build, value: .}) | from_entries) as $b |
+	if $b.base.kind == "gup" then "base gup -\($b.base.call) \($b.base.memory) n=\($b.base.n)" as $name |
+		ratio("\($name) get"; ($b.patched | get_cost) / ($b.base | get_cost)),
+		(select($b.base.n == 512) |
+		 ratio("\($name | sub(" n=512"; "")) put"; ($b.patched | put_cost) / ($b.base | put_cost)))
+	else ratio("base fio \($b.base | job) \($b.base.memory)"; $b.base.iops / $b.patched.iops) end;
+
+# $limits: the text of bench.limits. $mine selects those that are measured.
+def parse_limits: split("\n") | map(select(test("^[^#]")) |
+	capture("^(?<pattern>.*?)\\s+(?<op>[<>]=)\\s+(?<limit>[0-9.]+)\\s*$") |
+	.regex = "^" + (.pattern | gsub("(?<c>[.+?()\\[\\]])"; "\\\(.c)") | gsub("\\*"; ".*")) + "$" |
+	.number = (.limit | tonumber));
+def verdict($limit):
+	if $limit == null then . else . + {op: $limit.op, limit: $limit.number, text: "\($limit.op) \($limit.limit)"} |
+	.verdict = if .op == "<=" then (if .value <= .limit then "ok" else "above the limit" end)
+		elif .value >= .limit then "ok" else "below the limit" end end;
+# An array of ratios: each with its verdict, and a line for a limit without a ratio.
+def judge($limits; mine): ($limits | parse_limits | map(select(.pattern | mine))) as $limits |
+	(.[] | .name as $name | verdict(first($limits[] | .regex as $r | select($name | test($r))) // null)),
+	(map(.name) as $names | $limits[] | select(.regex as $r | all($names[]; test($r) | not)) |
+		{kind: "ratio", name: .pattern, value: null, op, limit: .number,
+		 text: "\(.op) \(.limit)", verdict: "not measured"});
+
+# Tables, as lines of tab-separated cells
+
+def cell: if . == null then "-" elif type == "number" then
+	(if . >= 1000 then round elif . >= 100 then . * 10 | round / 10 else . * 100 | round / 100 end | tostring)
+	else tostring end;
+def row: map(cell) | join("\t");
+
+def gup_table: . as $all |
+	["memory", "case", "-a n=1", "n=64", "n=512", "put", "-u n=1", "n=64", "n=512", "put"],
+	([["static 4k", "hit"], ["transient 4k", "hit"], ["transient 4k", "miss"], ["transient 4k", "cache0"],
+	  ["anonymous 4k", "hit"],
+	  ["static 2m", "hit"], ["transient 2m", "hit"], ["transient 2m", "miss"], ["transient 2m", "cache0"],
+	  ["anonymous THP", "hit"], ["hugetlb 2m", "hit"]][] |
+	 . as [$memory, $state] |
+	 select($all | gup($memory; $state; "a"; 1)) |
+	 [$memory, (if $memory | startswith("transient") then {hit: "hit", miss: "miss", cache0: "cache=0"}[$state] else "" end),
+	  (("a", "u") as $c | ((1, 64, 512) as $n | $all | gup($memory; $state; $c; $n) | get_cost),
+	  ($all | gup($memory; $state; $c; 512) | put_cost))]) | row;
+def fio_table: . as $all | map(select(.kind == "fio")) |
+	["memory", (.[0].memory as $m | .[] | select(.memory == $m) | job)],
+	((map(.memory) | unique) as $have |
+	 ("static 2m", "static 2m, again", "transient 2m", "transient 2m, cache 0", "anonymous 4k", "hugetlb 2m") as $m |
+	 select($have | index($m)) | [$m, (.[] | select(.memory == $m) | .iops | round)]) | row;
+def bind_table:
+	["memory", "instructions", "memmap KiB"],
+	(.[] | select(.kind == "bind") | [.memory, .us * 1000, .memmap_kib]) | row;
+def flush_table:
+	["memory", "reads", "freed", "flushes", "per 1000"],
+	(.[] | select(.kind == "flush") | [.memory, .reads, .freed, .flushes, .flushes * 1000 / .freed]) | row;
+# The best of the rounds: what else the machine does takes time, and gives none.
+def scale_best: map(select(.kind == "scale")) | group_by([.memory, .procs])[] |
+	sort_by(.us)[0] | .rate = .blocks * 1000000 / .us;
+def scale_table:
+	["memory", "processes", "blocks", "microseconds", "blocks/s", "to one"],
+	([scale_best] | group_by(.memory)[] | .[0].rate as $one |
+	 .[] | [.memory, .procs, .blocks, .us, .rate, .rate / $one]) | row;
+def three_decimals: . * 1000 | round | tostring |
+	("000" + .)[-([length, 4] | max):] | .[:-3] + "." + .[-3:];
+def ratio_table:
+	["ratio", "value", "limit", ""],
+	(.[] | select(.kind == "ratio") | [.name, (.value | if . then three_decimals else . end), .text // "", .verdict // ""]) | row;
+
+# What bench.gnuplot draws: a line per group of bars, of the ratios that are there
+
+def panel($columns; $groups): . as $all |
+	([""] + ($columns | map(sub("=0/.*"; "=0") | sub("/.*"; "")))),
+	($groups[] | . as $g | [$g[0]] + ($columns | map(. as $c |
+		[$all[] | select(.name == "\($g[1]) \($c)") | .value][0]))) | row;
+def panel_gup($size; $columns): panel($columns;
+	["n=1 get", "n=64 get", "n=512 get", "put"] | map([., "gup -a \($size) \(.)"]));
+def panel_2m: panel_gup("2m"; ["hit/static", "miss/static", "cache=0/static", "THP/static", "hugetlb/static"]);
+def panel_4k: panel_gup("4k"; ["hit/static", "miss/static", "cache=0/static", "anonymous/static"]);
+def panel_fio: panel(["transient/static", "cache=0/static", "anonymous/static", "hugetlb/static"];
+	[("4k", "128k") as $bs | ("psync", "libaio", "io_uring") as $e | "\($e) \($bs)" | [sub("_"; "\\\\_"), "fio \(.)"]]);
