@@ -9,7 +9,7 @@ export BUILD JOBS
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help deps deps-check tree kernel kernel-debug shell demo kunit \
-	selftest user model test bench format-patch refresh check bisect \
+	selftest user model kcsan test bench format-patch refresh check bisect \
 	test-series clean distclean
 
 help: ## this list
@@ -49,6 +49,9 @@ user: tree ## the pool built in user space: its tests, plain and with sanitizers
 
 model: deps ## check the model of a block's life (spin)
 	@tools/model.sh
+
+kcsan: tree ## look for data races in the pool, in a kernel of its own
+	@tools/run-tests.sh -k kcsan kcsan
 
 test: kernel ## all tests
 	@tools/run-tests.sh all

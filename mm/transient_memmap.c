@@ -49,7 +49,7 @@
  *
  * The barriers: the state is stored with release semantics after the struct
  * pages were mapped and initialised, in block_set_state(); this pairs with the
- * acquire in transient_pfn_live().
+ * acquire in transient_pfn_state().
  *
  * The lock order: mem_hotplug_lock or mmap_lock -> table_lock -> reclaim, and
  * section lock -> the lock of the list of kept blocks.  Nothing sleeps under a
@@ -67,8 +67,9 @@
 
 /**
  * struct transient_pool - the blocks of one dev_pagemap
- * @pgmap: the owner; each block that is not absent holds a reference on
- *	@pgmap->ref
+ * @pgmap: the pool's copy of what the provider registered, as the provider may
+ *	leave before the last pin does; each block that is not absent holds a
+ *	reference on @pgmap->ref
  * @nid: node of the memory, which struct pages say and shall lie on
  * @order: of the blocks
  * @tails: a page full of tail struct pages: what the private page of a new block
@@ -77,7 +78,9 @@
  * @cap: see struct transient_memmap_stats, as for all counters; read and written
  *	locklessly
  * @cache: likewise
+ * @longterm_cap: likewise
  * @live: likewise
+ * @longterm: likewise
  * @peak: likewise
  * @populated: likewise
  * @freed: likewise
@@ -90,6 +93,8 @@
  * @dying: folios whose last reference has gone, for @free_work; added to from
  *	any context
  * @free_work: gives dying blocks back
+ * @release_work: waits for @pgmap->ref if the provider doesn't, for @release
+ * @release: what is to be done then
  */
 struct transient_pool {
 	struct dev_pagemap *pgmap;
@@ -100,7 +105,9 @@ struct transient_pool {
 
 	unsigned long cap;
 	unsigned long cache;
+	unsigned long longterm_cap;
 	atomic_long_t live;
+	atomic_long_t longterm;
 	atomic_long_t peak;
 	atomic_long_t populated;
 	atomic_long_t freed;
@@ -113,6 +120,9 @@ struct transient_pool {
 
 	struct llist_head dying;
 	struct delayed_work free_work;
+
+	struct work_struct release_work;
+	void (*release)(struct dev_pagemap *pgmap);
 };
 
 /*
@@ -154,6 +164,9 @@ DEFINE_STATIC_KEY_FALSE(transient_memmap_key);
 
 /* pfn -> struct transient_pool, written under mem_hotplug_lock */
 static DEFINE_XARRAY(transient_pools);
+
+/* The pfns that had a memory error, whether anybody owns them now or not */
+static DEFINE_XARRAY(poisoned_pfns);
 
 /* Serialises the making and freeing of sections and their page tables */
 static DEFINE_MUTEX(table_lock);
@@ -306,6 +319,15 @@ static bool block_in_transit(const struct transient_section *sec,
 	return state == BLOCK_POPULATING || state == BLOCK_UNMAPPED;
 }
 
+static bool block_is_poisoned(const struct transient_pool *pool,
+			      unsigned long pfn)
+{
+	unsigned long index = block_start(pool, pfn);
+
+	return xa_find(&poisoned_pfns, &index, index + block_pages(pool) - 1,
+		       XA_PRESENT);
+}
+
 static void block_set_state(struct transient_pool *pool,
 			    struct transient_section *sec, unsigned long pfn,
 			    enum transient_block_state state)
@@ -316,9 +338,12 @@ static void block_set_state(struct transient_pool *pool,
 
 	lockdep_assert_held(&sec->lock);
 
+	/* Who poisons a page comes here after that, see transient_memmap_poison(). */
+	if (state == BLOCK_LIVE && block_is_poisoned(pool, pfn))
+		state = BLOCK_LIVE_POISONED;
 	/* Readers look at the slot of their own pfn. */
 	for (i = 0; i < block_slots(pool); i++)
-		/* Pairs with transient_pfn_live(): struct pages are ready. */
+		/* Pairs with transient_pfn_state(): struct pages are ready. */
 		smp_store_release(&slot[i], state);
 	if (wake)
 		wake_up_var_locked(slot, &sec->lock);
@@ -498,43 +523,34 @@ static unsigned long pool_shrink_scan(struct shrinker *shrinker,
 
 /* Populate */
 
-static bool pool_charge(struct transient_pool *pool)
+static bool charge(atomic_long_t *count, unsigned long limit)
 {
-	long live = atomic_long_read(&pool->live);
-	long peak;
+	long n = atomic_long_read(count);
 
 	do {
-		if (live >= READ_ONCE(pool->cap))
+		if (n >= limit)
 			return false;
-	} while (!atomic_long_try_cmpxchg(&pool->live, &live, live + 1));
-
-	peak = atomic_long_read(&pool->peak);
-	while (peak <= live &&
-	       !atomic_long_try_cmpxchg(&pool->peak, &peak, live + 1))
-		;
+	} while (!atomic_long_try_cmpxchg(count, &n, n + 1));
 	return true;
 }
 
-static void pool_uncharge(struct transient_pool *pool)
-{
-	atomic_long_dec(&pool->live);
-}
-
 /*
- * At the cap, drop what is idle and wait for what is dying, as they still cost
- * memory.  That takes a grace period, and there is no more to be had.
+ * Charge a block to @count. At the limit, drop what is idle and wait for what is
+ * dying, as they still cost memory.  That takes a grace period, and there is no
+ * more to be had.
  */
-static int pool_charge_wait(struct transient_pool *pool)
+static int pool_charge(struct transient_pool *pool, atomic_long_t *count,
+		       const unsigned long *limit)
 {
 	unsigned long wanted;
 	int i;
 
 	for (i = 0; i < CAP_RETRIES; i++) {
-		if (pool_charge(pool))
+		if (charge(count, READ_ONCE(*limit)))
 			return 0;
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		if (!READ_ONCE(pool->cap))
+		if (!READ_ONCE(*limit))
 			break;
 		wanted = CAP_BATCH;
 		pool_walk(pool, drop_idle, &wanted);
@@ -542,7 +558,16 @@ static int pool_charge_wait(struct transient_pool *pool)
 		if (!flush_delayed_work(&pool->free_work))
 			cond_resched();
 	}
-	return pool_charge(pool) ? 0 : -ENOMEM;
+	return charge(count, READ_ONCE(*limit)) ? 0 : -ENOMEM;
+}
+
+static void pool_note_peak(struct transient_pool *pool)
+{
+	long live = atomic_long_read(&pool->live);
+	long peak = atomic_long_read(&pool->peak);
+
+	while (peak < live && !atomic_long_try_cmpxchg(&pool->peak, &peak, live))
+		;
 }
 
 /*
@@ -635,13 +660,14 @@ static int block_populate(struct transient_pool *pool,
 	struct folio *folio;
 	int err;
 
-	err = pool_charge_wait(pool);
+	err = pool_charge(pool, &pool->live, &pool->cap);
 	if (err)
 		return err;
+	pool_note_peak(pool);
 
 	vmemmap_page = pool_alloc_page(pool);
 	if (!vmemmap_page) {
-		pool_uncharge(pool);
+		atomic_long_dec(&pool->live);
 		return -ENOMEM;
 	}
 	copy_page(page_address(vmemmap_page), page_address(pool->tails));
@@ -728,6 +754,29 @@ static int block_get(struct transient_pool *pool, unsigned long pfn)
 	return ret;
 }
 
+/*
+ * Who unpins doesn't say of which kind the pin was, so the block counts for as
+ * long as it lives.  The caller has a reference on it.
+ */
+static int block_set_longterm(struct transient_pool *pool, unsigned long pfn)
+{
+	struct folio *folio = page_folio(pfn_to_page(pfn));
+	int err;
+
+	if (folio_test_owner_2(folio))
+		return 0;
+	err = pool_charge(pool, &pool->longterm, &pool->longterm_cap);
+	if (err)
+		return err;
+
+	guard(spinlock)(&section_of(pfn)->lock);
+	if (folio_test_owner_2(folio))
+		atomic_long_dec(&pool->longterm);
+	else
+		folio_set_owner_2(folio);
+	return 0;
+}
+
 /**
  * transient_memmap_live() - does this pfn have a struct page?
  * @pfn: any pfn
@@ -739,8 +788,11 @@ static int block_get(struct transient_pool *pool, unsigned long pfn)
  */
 bool transient_memmap_live(unsigned long pfn)
 {
+	enum transient_block_state state;
+
 	guard(rcu)();
-	return transient_pfn_live(pfn);
+	state = transient_pfn_state(pfn);
+	return state == BLOCK_LIVE || state == BLOCK_LIVE_POISONED;
 }
 EXPORT_SYMBOL_GPL(transient_memmap_live);
 
@@ -750,7 +802,7 @@ EXPORT_SYMBOL_GPL(transient_memmap_live);
  *
  * Context: Any.
  * Return: the page, with one more reference on its folio; -EFAULT if @pfn is in
- *	no transient range, -ENODATA if its block has to be populated first.
+ *	no transient range, -ENODATA if it takes transient_memmap_populate().
  */
 struct page *transient_memmap_try_get(unsigned long pfn)
 {
@@ -776,17 +828,48 @@ static struct transient_pool *pool_get(unsigned long pfn)
 	return pool;
 }
 
+/*
+ * Like block_get(), for a page of the block, and what is to be known of the pin
+ * besides.  If it fails after the block was populated, the block stays, idle.
+ */
+static int page_get(struct transient_pool *pool, unsigned long pfn, bool longterm)
+{
+	int ret, err;
+
+	/* Poisoned later, or a bit before: the pin is one of those that were there. */
+	if (xa_load(&poisoned_pfns, pfn))
+		return -EHWPOISON;
+	if (longterm && !READ_ONCE(pool->longterm_cap))
+		return -EOPNOTSUPP;
+
+	ret = block_get(pool, block_start(pool, pfn));
+	if (ret < 0 || !longterm)
+		return ret;
+
+	err = block_set_longterm(pool, pfn);
+	if (!err)
+		return ret;
+	/* The block has its references, the caller shall keep what it has. */
+	if (ret == 1)
+		percpu_ref_get(&pool->pgmap->ref);
+	folio_put(page_folio(pfn_to_page(pfn)));
+	return err;
+}
+
 /**
  * transient_memmap_populate() - get a page, making its struct page if need be
  * @pfn: a pfn of a transient range
+ * @longterm: for a pin that may be there to stay, see FOLL_LONGTERM
  *
  * Context: Process context, may sleep; mmap_lock may be held.
  * Return: the page, with one more reference on its folio, or
  *	-EFAULT if @pfn is in no transient range, or its provider is leaving;
- *	-ENOMEM if the pool's cap is reached or there is no memory;
+ *	-EHWPOISON if the page has a memory error;
+ *	-EOPNOTSUPP if long-term pins are not allowed;
+ *	-ENOMEM if a cap of the pool is reached or there is no memory;
  *	-EINTR if a fatal signal came while waiting.
  */
-struct page *transient_memmap_populate(unsigned long pfn)
+struct page *transient_memmap_populate(unsigned long pfn, bool longterm)
 {
 	struct transient_pool *pool;
 	int ret;
@@ -797,7 +880,7 @@ struct page *transient_memmap_populate(unsigned long pfn)
 	if (!pool)
 		return ERR_PTR(-EFAULT);
 
-	ret = block_get(pool, block_start(pool, pfn));
+	ret = page_get(pool, pfn, longterm);
 	if (ret == -ENOMEM)
 		atomic_long_inc(&pool->failed);
 	if (ret < 0)
@@ -807,6 +890,66 @@ struct page *transient_memmap_populate(unsigned long pfn)
 	return ret < 0 ? ERR_PTR(ret) : pfn_to_page(pfn);
 }
 EXPORT_SYMBOL_IF_KUNIT(transient_memmap_populate);
+
+/* Memory errors */
+
+/* A block that is live becomes one that GUP-fast leaves alone, or the reverse. */
+static void block_update_poison(unsigned long pfn)
+{
+	struct transient_pool *pool = pool_get(pfn);
+	struct transient_section *sec;
+
+	if (!pool)
+		return;
+	pfn = block_start(pool, pfn);
+	sec = section_tryget(pfn);
+	if (sec) {
+		scoped_guard(spinlock, &sec->lock) {
+			u8 state = sec->state[transient_slot(pfn)];
+
+			if (state == BLOCK_LIVE || state == BLOCK_LIVE_POISONED)
+				block_set_state(pool, sec, pfn, BLOCK_LIVE);
+		}
+		section_put(sec);
+	}
+	put_dev_pagemap(pool->pgmap);
+}
+
+/**
+ * transient_memmap_poison() - have a page refused from now on
+ * @pfn: any pfn; if it is in no transient range, nothing happens
+ *
+ * Pins that are there already stay; the other pages of the block can be pinned as
+ * before. The page stays poisoned if its range is unregistered.
+ *
+ * Context: Process context, may sleep.
+ */
+void transient_memmap_poison(unsigned long pfn)
+{
+	if (!xa_load(&transient_pools, pfn))
+		return;
+	if (xa_err(xa_store(&poisoned_pfns, pfn, xa_mk_value(1), GFP_KERNEL)))
+		pr_err("pfn %#lx: poisoned, but out of memory to note it\n", pfn);
+	else
+		block_update_poison(pfn);
+}
+EXPORT_SYMBOL_IF_KUNIT(transient_memmap_poison);
+
+/**
+ * transient_memmap_unpoison() - undo transient_memmap_poison()
+ * @pfn: any pfn
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or -EIO if @pfn is not one that was poisoned.
+ */
+int transient_memmap_unpoison(unsigned long pfn)
+{
+	if (!xa_erase(&poisoned_pfns, pfn))
+		return -EIO;
+	block_update_poison(pfn);
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(transient_memmap_unpoison);
 
 /* Last unpin */
 
@@ -885,6 +1028,8 @@ static struct page *block_unmap(struct transient_pool *pool, struct folio *folio
 		return NULL;
 	}
 
+	if (folio_test_owner_2(folio))
+		atomic_long_dec(&pool->longterm);
 	vmemmap_page = block_page(sec, pfn);
 	for (i = 0; i < block_slots(pool); i++)
 		pte_clear(&init_mm, addr + i * PAGE_SIZE,
@@ -902,7 +1047,7 @@ static void block_free(struct transient_pool *pool, struct page *vmemmap_page)
 	set_page_private(vmemmap_page, 0);
 	mempool_free(vmemmap_page, &pool->reserve);
 	memmap_pages_add(-1);
-	pool_uncharge(pool);
+	atomic_long_dec(&pool->live);
 	atomic_long_inc(&pool->freed);
 	trace_transient_memmap_free(pfn, pool->order);
 	scoped_guard(spinlock, &sec->lock)
@@ -1014,22 +1159,45 @@ static int pool_init_shrinker(struct transient_pool *pool)
 	return 0;
 }
 
+static void pool_release_work(struct work_struct *work)
+{
+	struct transient_pool *pool = container_of(work, struct transient_pool,
+						   release_work);
+
+	/* Neither load nor a hang, however long somebody pins */
+	wait_for_completion_state(&pool->pgmap->done, TASK_IDLE);
+	pool->release(pool->pgmap);
+}
+
+/* The ranges are the last member of a pgmap, and the first is part of it. */
+static struct dev_pagemap *pgmap_copy(const struct dev_pagemap *pgmap)
+{
+	size_t size = offsetof(struct dev_pagemap, ranges) +
+		      pgmap->nr_range * sizeof(pgmap->ranges[0]);
+
+	return kmemdup(pgmap, max(size, sizeof(*pgmap)), GFP_KERNEL);
+}
+
 /**
  * transient_memmap_create_pool() - give a pgmap its pool
- * @pgmap: of type MEMORY_DEVICE_TRANSIENT, with @pgmap->ref ready
+ * @pgmap: of type MEMORY_DEVICE_TRANSIENT
  * @nid: node for its struct pages, or NUMA_NO_NODE
  *
  * Context: Process context, may sleep; no hotplug lock held.
- * Return: 0, or -ENOMEM.
+ * Return: a copy of @pgmap, to be registered in its place, whose ref and done are
+ *	the caller's to initialise; or ERR_PTR(-ENOMEM).
  */
-int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid)
+struct dev_pagemap *transient_memmap_create_pool(struct dev_pagemap *pgmap,
+						 int nid)
 {
 	struct transient_pool *pool = kzalloc_obj(*pool);
 
 	if (!pool)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
 
-	pool->pgmap = pgmap;
+	pool->pgmap = pgmap_copy(pgmap);
+	if (!pool->pgmap)
+		goto err_pool;
 	pool->nid = nid < 0 ? numa_mem_id() : nid;
 	pool->order = block_order(pgmap);
 	pool->cap = default_cap();
@@ -1038,9 +1206,10 @@ int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid)
 	init_llist_head(&pool->dying);
 	INIT_DELAYED_WORK(&pool->free_work, pool_free_work);
 	INIT_DELAYED_WORK(&pool->age_work, pool_age_work);
+	INIT_WORK(&pool->release_work, pool_release_work);
 
 	if (pool_init_tails(pool))
-		goto err_pool;
+		goto err_pgmap;
 	if (mempool_init_node(&pool->reserve, RESERVE_NR, reserve_alloc,
 			      reserve_free, pool, GFP_KERNEL, pool->nid))
 		goto err_tails;
@@ -1050,8 +1219,9 @@ int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid)
 		goto err_kept;
 
 	pgmap->transient_pool = pool;
+	pool->pgmap->transient_pool = pool;
 	static_branch_inc(&transient_memmap_key);
-	return 0;
+	return pool->pgmap;
 
 err_kept:
 	list_lru_destroy(&pool->kept);
@@ -1059,28 +1229,58 @@ err_reserve:
 	mempool_exit(&pool->reserve);
 err_tails:
 	__free_page(pool->tails);
+err_pgmap:
+	kfree(pool->pgmap);
 err_pool:
 	kfree(pool);
-	return -ENOMEM;
+	return ERR_PTR(-ENOMEM);
 }
 
 /**
- * transient_memmap_drain_pool() - keep no block any more
- * @pgmap: whose ref was killed
+ * transient_memmap_pgmap() - the pgmap that was registered in a pgmap's place
+ * @pgmap: with a pool; or what this returned for it
  *
- * What is pinned goes when it is unpinned.
+ * Context: Any; the caller keeps the pool.
+ * Return: what transient_memmap_create_pool() returned for @pgmap.
+ */
+struct dev_pagemap *transient_memmap_pgmap(const struct dev_pagemap *pgmap)
+{
+	return pgmap->transient_pool->pgmap;
+}
+EXPORT_SYMBOL_IF_KUNIT(transient_memmap_pgmap);
+
+/**
+ * transient_memmap_drain_pool() - wait until no block is left
+ * @pgmap: from transient_memmap_create_pool(); its ref was killed
+ * @release: what to do with @pgmap if the caller should not wait for that
+ *
+ * What is pinned goes when it is unpinned, which may be never. So the caller can
+ * be killed; the wait, and @release, are the business of a worker then. Until
+ * that is done, nobody else gets the ranges: see transient_memmap_check_range()
+ * and transient_memmap_owns_section().
  *
  * Context: Process context, may sleep.
+ * Return: true if @pgmap->ref has gone; false if @release will be called, or was.
  */
-void transient_memmap_drain_pool(struct dev_pagemap *pgmap)
+bool transient_memmap_drain_pool(struct dev_pagemap *pgmap,
+				 void (*release)(struct dev_pagemap *pgmap))
 {
+	struct transient_pool *pool = pgmap->transient_pool;
+
 	/* A pin that read it before may still keep one: pool_age_work() drops it. */
 	transient_memmap_set_cache(pgmap, 0);
+
+	if (!wait_for_completion_killable(&pgmap->done))
+		return true;
+
+	pool->release = release;
+	queue_work(system_dfl_wq, &pool->release_work);
+	return false;
 }
 
 /**
  * transient_memmap_destroy_pool() - undo transient_memmap_create_pool()
- * @pgmap: all of whose ranges were removed
+ * @pgmap: what that returned; all its ranges were removed. It is freed.
  *
  * Context: Process context, may sleep; no hotplug lock held.
  */
@@ -1089,7 +1289,6 @@ void transient_memmap_destroy_pool(struct dev_pagemap *pgmap)
 	struct transient_pool *pool = pgmap->transient_pool;
 
 	static_branch_dec(&transient_memmap_key);
-	pgmap->transient_pool = NULL;
 	shrinker_free(pool->shrinker);
 	cancel_delayed_work_sync(&pool->age_work);
 	/* Who found the pool by a pfn looks at @pgmap->ref still. */
@@ -1097,6 +1296,7 @@ void transient_memmap_destroy_pool(struct dev_pagemap *pgmap)
 	list_lru_destroy(&pool->kept);
 	mempool_exit(&pool->reserve);
 	__free_page(pool->tails);
+	kfree(pool->pgmap);
 	kfree(pool);
 }
 
@@ -1333,6 +1533,25 @@ int transient_memmap_set_cache(struct dev_pagemap *pgmap, unsigned long cache)
 EXPORT_SYMBOL_GPL(transient_memmap_set_cache);
 
 /**
+ * transient_memmap_set_longterm_cap() - allow long-term pins
+ * @pgmap: registered
+ * @cap: the most blocks that may have one; 0, as at first, refuses them
+ *
+ * Context: Any; the caller keeps @pgmap registered.
+ * Return: 0, or -EOPNOTSUPP if @pgmap is not of type MEMORY_DEVICE_TRANSIENT.
+ */
+int transient_memmap_set_longterm_cap(struct dev_pagemap *pgmap,
+				      unsigned long cap)
+{
+	if (pgmap->type != MEMORY_DEVICE_TRANSIENT)
+		return -EOPNOTSUPP;
+	WRITE_ONCE(pgmap->transient_pool->longterm_cap,
+		   min_t(unsigned long, cap, LONG_MAX));
+	return 0;
+}
+EXPORT_SYMBOL_GPL(transient_memmap_set_longterm_cap);
+
+/**
  * transient_memmap_get_stats() - read a pool's counters
  * @pgmap: registered
  * @stats: to be filled; the values are not of one instant
@@ -1351,8 +1570,10 @@ int transient_memmap_get_stats(struct dev_pagemap *pgmap,
 		.block_size = PAGE_SIZE << pool->order,
 		.cap = READ_ONCE(pool->cap),
 		.cache = READ_ONCE(pool->cache),
+		.longterm_cap = READ_ONCE(pool->longterm_cap),
 		.live = atomic_long_read(&pool->live),
 		.cached = list_lru_count(&pool->kept),
+		.longterm = atomic_long_read(&pool->longterm),
 		.peak = atomic_long_read(&pool->peak),
 		.populated = atomic_long_read(&pool->populated),
 		.freed = atomic_long_read(&pool->freed),

@@ -44,6 +44,8 @@ enum transient_block_state {
 	BLOCK_POPULATING,
 	/* The struct pages can be seen by who is in an RCU read-side section. */
 	BLOCK_LIVE,
+	/* Likewise, but a page has a memory error: pins take the slow path. */
+	BLOCK_LIVE_POISONED,
 	/* The refcount was 0, and no reader comes any more; a pin revives. */
 	BLOCK_HIDDEN,
 	/* No struct page is mapped, but a TLB may not know; pins wait. */
@@ -83,25 +85,36 @@ static inline unsigned int transient_slot(unsigned long pfn)
 }
 
 /*
- * transient_memmap_live() for who is in an RCU read-side (or IRQs-off) section
- * already.
+ * The state of the block of any pfn, for who is in an RCU read-side (or IRQs-off)
+ * section; none holds for longer than that.
  */
-static __always_inline bool transient_pfn_live(unsigned long pfn)
+static __always_inline enum transient_block_state
+transient_pfn_state(unsigned long pfn)
 {
 	struct mem_section *ms = __pfn_to_section(pfn);
 	struct transient_section *sec;
 
 	if (!ms)
-		return false;
+		return BLOCK_ABSENT;
 	sec = rcu_dereference_check(ms->transient, rcu_read_lock_any_held());
+	if (!sec)
+		return BLOCK_ABSENT;
 	/* Pairs with block_set_state(). */
-	return sec && smp_load_acquire(&sec->state[transient_slot(pfn)]) ==
-			BLOCK_LIVE;
+	return smp_load_acquire(&sec->state[transient_slot(pfn)]);
+}
+
+/* Is there a struct page that a pin can have without further questions? */
+static __always_inline bool transient_pfn_live(unsigned long pfn)
+{
+	return transient_pfn_state(pfn) == BLOCK_LIVE;
 }
 
 /* For memremap_pages() */
-int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid);
-void transient_memmap_drain_pool(struct dev_pagemap *pgmap);
+struct dev_pagemap *transient_memmap_create_pool(struct dev_pagemap *pgmap,
+						 int nid);
+struct dev_pagemap *transient_memmap_pgmap(const struct dev_pagemap *pgmap);
+bool transient_memmap_drain_pool(struct dev_pagemap *pgmap,
+				 void (*release)(struct dev_pagemap *pgmap));
 void transient_memmap_destroy_pool(struct dev_pagemap *pgmap);
 int transient_memmap_check_range(const struct range *range);
 int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id);
@@ -111,7 +124,11 @@ bool transient_memmap_owns_section(u64 start, u64 size);
 
 /* For GUP */
 struct page *transient_memmap_try_get(unsigned long pfn);
-struct page *transient_memmap_populate(unsigned long pfn);
+struct page *transient_memmap_populate(unsigned long pfn, bool longterm);
+
+/* For memory_failure() */
+void transient_memmap_poison(unsigned long pfn);
+int transient_memmap_unpoison(unsigned long pfn);
 
 #if IS_ENABLED(CONFIG_KUNIT)
 struct page *transient_block_page_alloc(int nid);
@@ -134,14 +151,23 @@ static inline bool transient_pfn_live(unsigned long pfn)
 	return false;
 }
 
-static inline int transient_memmap_create_pool(struct dev_pagemap *pgmap,
-					       int nid)
+static inline struct dev_pagemap *
+transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid)
 {
-	return -EOPNOTSUPP;
+	return ERR_PTR(-EOPNOTSUPP);
 }
 
-static inline void transient_memmap_drain_pool(struct dev_pagemap *pgmap)
+static inline struct dev_pagemap *
+transient_memmap_pgmap(struct dev_pagemap *pgmap)
 {
+	return pgmap;
+}
+
+static inline bool
+transient_memmap_drain_pool(struct dev_pagemap *pgmap,
+			    void (*release)(struct dev_pagemap *pgmap))
+{
+	return true;
 }
 
 static inline void transient_memmap_destroy_pool(struct dev_pagemap *pgmap)
@@ -178,9 +204,19 @@ static inline struct page *transient_memmap_try_get(unsigned long pfn)
 	return ERR_PTR(-EFAULT);
 }
 
-static inline struct page *transient_memmap_populate(unsigned long pfn)
+static inline struct page *transient_memmap_populate(unsigned long pfn,
+						     bool longterm)
 {
 	return ERR_PTR(-EFAULT);
+}
+
+static inline void transient_memmap_poison(unsigned long pfn)
+{
+}
+
+static inline int transient_memmap_unpoison(unsigned long pfn)
+{
+	return -EIO;
 }
 
 #endif /* CONFIG_TRANSIENT_MEMMAP */

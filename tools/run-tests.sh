@@ -16,7 +16,8 @@ usage: $me [-n] [-k KERNELS] [-o DIR] all | TEST ...
 
 Runs tests and ends with one line "N passed, N failed, N skipped".
 
-  -k KERNELS  on these (default: normal, for all normal,debug)
+  -k KERNELS  on these (default: normal, for all normal,debug); kcsan is for the
+              test of that name
   -n          take the kernels as they are, don't build them
   -o DIR      where the logs go (default: build/test)
 
@@ -126,12 +127,12 @@ if [ -z "$kernels" ]; then
 fi
 make_tmp
 # The tests to run, as: kernel, name, limit, command. One kernel after the other.
-for kernel in host normal debug; do
+for kernel in host normal debug kcsan; do
 	case ,host,$kernels, in *,$kernel,*) ;; *) continue ;; esac
 	grep '^[a-z]' "$list" | while read -r name on limit command; do
 		case " $* " in *" all "* | *" $name "*) ;; *) continue ;; esac
 		case ,$on, in *,$kernel,*) ;; *) continue ;; esac
-		[ $kernel != debug ] || limit=$((limit * 4))
+		case $kernel in debug | kcsan) limit=$((limit * 4)) ;; esac
 		printf "%s\n" "$kernel $name $limit $command"
 	done
 done >"$tmp/plan"

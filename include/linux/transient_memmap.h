@@ -34,8 +34,10 @@ struct dev_pagemap;
  * @block_size: bytes of memory that a block is; each that is live costs a page
  * @cap: the most blocks that may be live at a time
  * @cache: the most blocks that are kept for reuse
+ * @longterm_cap: the most blocks that long-term pins may make stay
  * @live: blocks that have struct pages now, or are getting or losing them
  * @cached: of these, blocks that are kept, whether pinned now or not
+ * @longterm: of these, blocks that had a long-term pin since they were populated
  * @peak: the highest value of @live since the pool was made
  * @populated: blocks that were given struct pages since the pool was made
  * @freed: blocks that lost them again
@@ -46,8 +48,10 @@ struct transient_memmap_stats {
 	unsigned long block_size;
 	unsigned long cap;
 	unsigned long cache;
+	unsigned long longterm_cap;
 	unsigned long live;
 	unsigned long cached;
+	unsigned long longterm;
 	unsigned long peak;
 	unsigned long populated;
 	unsigned long freed;
@@ -58,6 +62,8 @@ struct transient_memmap_stats {
 #ifdef CONFIG_TRANSIENT_MEMMAP
 int transient_memmap_set_cap(struct dev_pagemap *pgmap, unsigned long cap);
 int transient_memmap_set_cache(struct dev_pagemap *pgmap, unsigned long cache);
+int transient_memmap_set_longterm_cap(struct dev_pagemap *pgmap,
+				      unsigned long cap);
 int transient_memmap_get_stats(struct dev_pagemap *pgmap,
 			       struct transient_memmap_stats *stats);
 #else
@@ -69,6 +75,12 @@ static inline int transient_memmap_set_cap(struct dev_pagemap *pgmap,
 
 static inline int transient_memmap_set_cache(struct dev_pagemap *pgmap,
 					     unsigned long cache)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int transient_memmap_set_longterm_cap(struct dev_pagemap *pgmap,
+						    unsigned long cap)
 {
 	return -EOPNOTSUPP;
 }

@@ -168,7 +168,7 @@ static void put_action(void *page)
 
 static int try_pin(struct kunit *test, unsigned long pfn)
 {
-	struct page *page = transient_memmap_populate(pfn);
+	struct page *page = transient_memmap_populate(pfn, false);
 
 	if (IS_ERR(page))
 		return PTR_ERR(page);
@@ -254,7 +254,7 @@ static void pin_gives_folio_of_a_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 0);
 	KUNIT_EXPECT_FALSE(test, folio_maybe_dma_pinned(folio));
 	KUNIT_EXPECT_TRUE(test, folio_is_zone_device(folio));
-	KUNIT_EXPECT_PTR_EQ(test, folio->pgmap, pgmap);
+	KUNIT_EXPECT_PTR_EQ(test, folio->pgmap, transient_memmap_pgmap(pgmap));
 	KUNIT_EXPECT_FALSE(test, folio_test_anon(folio));
 	KUNIT_EXPECT_FALSE(test, folio_test_lru(folio));
 	for (i = 0; i < block_nr; i++) {
@@ -688,7 +688,7 @@ static void foreign_pfn_is_left_alone(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(pfns); i++) {
 		KUNIT_EXPECT_PTR_EQ(test, transient_memmap_try_get(pfns[i]),
 				    (struct page *)ERR_PTR(-EFAULT));
-		KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(pfns[i]),
+		KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(pfns[i], false),
 				    (struct page *)ERR_PTR(-EFAULT));
 		KUNIT_EXPECT_FALSE(test, transient_memmap_live(pfns[i]));
 	}
@@ -903,7 +903,7 @@ static int pinner_thread(void *data)
 
 	allow_signal(SIGKILL);
 	current->kunit_test = pinner->test;
-	pinner->page = transient_memmap_populate(pinner->pfn);
+	pinner->page = transient_memmap_populate(pinner->pfn, false);
 	current->kunit_test = NULL;
 	complete_all(&pinner->done);
 	while (!kthread_should_stop())
@@ -1142,6 +1142,7 @@ static void unregister_work(struct work_struct *work)
  */
 static void unregister_waits_for_pins_and_refuses_new(struct kunit *test)
 {
+	struct dev_pagemap *registered;
 	struct unregister *un;
 	struct page *page;
 	unsigned long pfn;
@@ -1151,23 +1152,24 @@ static void unregister_waits_for_pins_and_refuses_new(struct kunit *test)
 	init_completion(&un->done);
 	INIT_WORK(&un->work, unregister_work);
 	un->pgmap = register_section(test, &pfn);
-	page = transient_memmap_populate(pfn);
+	page = transient_memmap_populate(pfn, false);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(page));
 
 	/* No assertion from here on: it would leave the work behind. */
+	registered = transient_memmap_pgmap(un->pgmap);
 	kunit_remove_action(test, unregister_action, un->pgmap);
 	queue_work(system_dfl_wq, &un->work);
-	KUNIT_EXPECT_TRUE(test, eventually(percpu_ref_is_dying(&un->pgmap->ref)));
+	KUNIT_EXPECT_TRUE(test, eventually(percpu_ref_is_dying(&registered->ref)));
 	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&un->done, HZ / 10));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(page_folio(page)), 1);
-	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(pfn),
+	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(pfn, false),
 			    (struct page *)ERR_PTR(-EFAULT));
-	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(nth_block(pfn, 1)),
+	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(nth_block(pfn, 1), false),
 			    (struct page *)ERR_PTR(-EFAULT));
 
 	folio_put(page_folio(page));
 	flush_work(&un->work);
-	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(pfn),
+	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_populate(pfn, false),
 			    (struct page *)ERR_PTR(-EFAULT));
 	KUNIT_EXPECT_PTR_EQ(test, transient_memmap_try_get(pfn),
 			    (struct page *)ERR_PTR(-EFAULT));
@@ -1228,7 +1230,7 @@ static struct page *race_pin(struct race *race, unsigned long pfn)
 	page = transient_memmap_try_get(pfn);
 	local_irq_enable();
 	if (PTR_ERR(page) == -ENODATA)
-		page = transient_memmap_populate(pfn);
+		page = transient_memmap_populate(pfn, false);
 
 	if (page == ERR_PTR(-ENOMEM)) {
 		atomic_inc(&race->enomem);
@@ -1642,6 +1644,130 @@ static void flushes_are_batched(struct kunit *test)
 	KUNIT_EXPECT_GE(test, stats_of(pgmap).flushes, 1UL);
 }
 
+/*
+ * What may not be pinned
+ */
+
+static int try_pin_longterm(unsigned long pfn)
+{
+	struct page *page = transient_memmap_populate(pfn, true);
+
+	if (!IS_ERR(page))
+		folio_put(page_folio(page));
+	return PTR_ERR_OR_ZERO(page);
+}
+
+static void unpoison_action(void *pfn)
+{
+	transient_memmap_unpoison((unsigned long)pfn);
+}
+
+static void poison(struct kunit *test, unsigned long pfn)
+{
+	transient_memmap_poison(pfn);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, unpoison_action,
+							   (void *)pfn));
+}
+
+static void unpoison(struct kunit *test, unsigned long pfn)
+{
+	kunit_remove_action(test, unpoison_action, (void *)pfn);
+	KUNIT_EXPECT_EQ(test, transient_memmap_unpoison(pfn), 0);
+}
+
+/* I/O would bring bad data, or 2 MiB would be lost with a page. */
+static void poisoned_page_is_refused_and_neighbours_are_not(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn, other;
+
+	pgmap = register_section(test, &pfn);
+	other = nth_block(pfn, 1);
+	poison(test, other);
+	KUNIT_EXPECT_EQ(test, try_pin(test, other), -EHWPOISON);
+	EXPECT_STAT(test, pgmap, populated, 0);
+	EXPECT_STAT(test, pgmap, failed, 0);
+
+	/* One that is populated with it, and one that was before */
+	pin(test, other + 1);
+	pin(test, pfn);
+	poison(test, pfn + 3);
+	KUNIT_EXPECT_EQ(test, try_pin(test, other), -EHWPOISON);
+	KUNIT_EXPECT_EQ(test, try_pin(test, pfn + 3), -EHWPOISON);
+	pin(test, pfn + 4);
+	pin(test, pfn + block_nr - 1);
+	EXPECT_STAT(test, pgmap, populated, 2);
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(pfn));
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(other));
+	/* GUP-fast does not look at single pages. */
+	scoped_guard(rcu) {
+		KUNIT_EXPECT_FALSE(test, transient_pfn_live(pfn));
+		KUNIT_EXPECT_FALSE(test, transient_pfn_live(pfn + block_nr - 1));
+		KUNIT_EXPECT_FALSE(test, transient_pfn_live(other));
+	}
+
+	unpoison(test, pfn + 3);
+	scoped_guard(rcu)
+		KUNIT_EXPECT_TRUE(test, transient_pfn_live(pfn));
+	pin(test, pfn + 3);
+	KUNIT_EXPECT_EQ(test, transient_memmap_unpoison(pfn + 3), -EIO);
+}
+
+/* The error is the memory's, not the range's. */
+static void poison_outlives_block_and_range(struct kunit *test)
+{
+	u64 start = unused_memory(test, SECTION_SIZE);
+	unsigned long pfn = PHYS_PFN(start);
+	struct dev_pagemap *pgmap;
+
+	pgmap = register_range(test, start, SECTION_SIZE);
+	pin(test, pfn);
+	poison(test, pfn + 1);
+	unpin(test, pfn);
+	expect_idle(test, pgmap);
+	KUNIT_EXPECT_EQ(test, try_pin(test, pfn + 1), -EHWPOISON);
+	unregister_pgmap(test, pgmap);
+
+	register_range(test, start, SECTION_SIZE);
+	pin(test, pfn);
+	KUNIT_EXPECT_EQ(test, try_pin(test, pfn + 1), -EHWPOISON);
+	unpoison(test, pfn + 1);
+	pin(test, pfn + 1);
+
+	/* Of nobody's memory, nothing is noted. */
+	transient_memmap_poison(0);
+	KUNIT_EXPECT_EQ(test, transient_memmap_unpoison(0), -EIO);
+}
+
+/* Registered buffers would hold what I/O needs, or hold it uncounted. */
+static void longterm_pins_have_a_cap(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	KUNIT_EXPECT_EQ(test, try_pin_longterm(pfn), -EOPNOTSUPP);
+	EXPECT_STAT(test, pgmap, populated, 0);
+
+	transient_memmap_set_longterm_cap(pgmap, 1);
+	pin(test, pfn);
+	EXPECT_STAT(test, pgmap, longterm, 0);
+	KUNIT_EXPECT_EQ(test, try_pin_longterm(pfn), 0);
+	KUNIT_EXPECT_EQ(test, try_pin_longterm(pfn + 1), 0);
+	EXPECT_STAT(test, pgmap, longterm, 1);
+	KUNIT_EXPECT_EQ(test, try_pin_longterm(nth_block(pfn, 1)), -ENOMEM);
+	EXPECT_STAT(test, pgmap, failed, 1);
+	/* Others are none of its business. */
+	pin(test, nth_block(pfn, 1));
+	unpin(test, nth_block(pfn, 1));
+
+	/* The pin at the cap waits for the block that is about to go. */
+	unpin(test, pfn);
+	KUNIT_EXPECT_EQ(test, try_pin_longterm(nth_block(pfn, 1)), 0);
+	expect_idle(test, pgmap);
+	EXPECT_STAT(test, pgmap, longterm, 0);
+}
+
 /* With blocks whose struct pages fill one page, and with those that share tails */
 static const unsigned long block_sizes[] = {
 	PAGE_SIZE / sizeof(struct page),
@@ -1694,6 +1820,9 @@ static struct kunit_case transient_memmap_cases[] = {
 	BLOCK_CASE(cap_limits_live_blocks),
 	BLOCK_CASE(cap_below_live_waits_for_blocks_to_go),
 	BLOCK_CASE(pin_at_the_cap_waits_for_a_dying_block),
+	BLOCK_CASE(poisoned_page_is_refused_and_neighbours_are_not),
+	BLOCK_CASE(poison_outlives_block_and_range),
+	BLOCK_CASE(longterm_pins_have_a_cap),
 	BLOCK_CASE(new_pin_revives_a_dying_block),
 	BLOCK_CASE(new_pin_revives_a_block_being_freed),
 	BLOCK_CASE(block_dies_again_while_being_freed),

@@ -19,13 +19,16 @@ ktap_result() {
 	esac
 }
 
-# ktap_check name command ...: the command's status is the result.
+# ktap_check name command ...: the command's status is the result. Lines of its
+# output that begin with # are kept, of the others the last one, if it fails.
 ktap_check() {
 	ktap_name=$1
 	shift
 	if ktap_why=$("$@" 2>&1); then
+		echo "$ktap_why" | grep '^#' || :
 		ktap_result pass "$ktap_name"
 	else
+		echo "$ktap_why" | grep '^#' || :
 		ktap_result fail "$ktap_name" "$(echo "$ktap_why" | tail -n 1)"
 	fi
 }

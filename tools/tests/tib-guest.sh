@@ -23,15 +23,22 @@ free_kib() {
 	awk '/^MemFree:/ { print $2 }' /proc/meminfo
 }
 
-# Bound, but nothing pinned, at most 1 MiB is gone. Once more than needed, as the
-# first time costs what stays: see sparse_index_init().
+# Bound, but nothing pinned, at most 1 MiB is gone: what bind takes, and what the
+# first bind has left for good, 32 bytes for each section (see sparse_index_init()).
+# Others use memory meanwhile, so the least of several rounds counts.
 idle_costs_less_than_a_mib() {
-	dax_unbind
-	before=$(free_kib)
-	dax_bind transient
-	after=$(free_kib)
-	echo "# idle: $((before - after)) KiB" >&2
-	[ $((before - after)) -le 1024 ] || { echo "$((before - after)) KiB"; return 1; }
+	least=''
+	for round in 1 2 3 4; do
+		dax_unbind
+		before=$(free_kib)
+		dax_bind transient
+		used=$((before - $(free_kib)))
+		echo "# idle, round $round: $used KiB"
+		[ -n "$least" ] && [ "$least" -lt $used ] || least=$used
+	done
+	least=$((least + $(dax_size) * 32 / 1024 / (128 << 20)))
+	echo "# idle: $least KiB"
+	[ $least -le 1024 ] || { echo "$least KiB"; return 1; }
 	[ "$(vmstat nr_memmap_pages)" = "$unbound" ]
 }
 

@@ -369,51 +369,92 @@ static inline void *kzalloc(size_t size)
 	return calloc(1, size);
 }
 
+static inline void *kmemdup(const void *from, size_t size, gfp_t gfp)
+{
+	void *p = kzalloc(size);
+
+	return p ? memcpy(p, from, size) : NULL;
+}
+
 static inline void kfree(void *p)
 {
 	__atomic_sub_fetch(&nr_objects, 1, 0);
 	free(p);
 }
 
-/* An xarray of ranges: of whole subsections, as the pool's are */
-struct xarray { void *entry[NR_SUBSECTIONS]; };
+/* An xarray: of few entries, each for a range */
+struct xarray_entry { unsigned long first, last; void *entry; };
 
-#define DEFINE_XARRAY(name)		struct xarray name
+struct xarray {
+	pthread_mutex_t lock; /* nr, entries */
+	int nr;
+	struct xarray_entry entries[64];
+};
+
+#define DEFINE_XARRAY(name)		\
+	struct xarray name = { .lock = PTHREAD_MUTEX_INITIALIZER }
 #define xa_err(entry)			PTR_ERR_OR_ZERO(entry)
-
-static inline void *xa_load(struct xarray *xa, unsigned long index)
-{
-	index /= PAGES_PER_SUBSECTION;
-	if (index >= NR_SUBSECTIONS)
-		return NULL;
-	/* Pairs with xa_store_range(). */
-	return smp_load_acquire(&xa->entry[index]);
-}
+#define xa_mk_value(v)			((void *)(unsigned long)(v))
 
 static inline void *xa_find(struct xarray *xa, unsigned long *index,
-			    unsigned long max, int filter)
+			    unsigned long last, int filter)
 {
+	unsigned long found = last;
 	void *entry = NULL;
+	int i;
 
-	for (; !entry && *index <= max; *index += PAGES_PER_SUBSECTION)
-		entry = xa_load(xa, *index);
+	pthread_mutex_lock(&xa->lock);
+	for (i = 0; i < xa->nr; i++) {
+		struct xarray_entry *e = &xa->entries[i];
+
+		if (e->last < *index || e->first > found)
+			continue;
+		entry = e->entry;
+		found = max(e->first, *index);
+	}
+	pthread_mutex_unlock(&xa->lock);
+	*index = found;
 	return entry;
 }
 
-/* One that fails has stored a part. */
+static inline void *xa_load(struct xarray *xa, unsigned long index)
+{
+	return xa_find(xa, &index, index, 0);
+}
+
+/* One that fails has stored a part.  What is erased was stored as a whole. */
 static inline void *xa_store_range(struct xarray *xa, unsigned long first,
 				   unsigned long last, void *entry, int gfp)
 {
 	void *ret = entry && should_fail() ? ERR_PTR(-ENOMEM) : NULL;
+	int i;
 
-	last /= PAGES_PER_SUBSECTION;
-	for (first /= PAGES_PER_SUBSECTION; first <= last; first++) {
-		/* Pairs with xa_load(). */
-		smp_store_release(&xa->entry[first], entry);
-		if (ret)
-			break;
-	}
+	pthread_mutex_lock(&xa->lock);
+	for (i = xa->nr - 1; i >= 0; i--)
+		if (xa->entries[i].first >= first && xa->entries[i].last <= last)
+			xa->entries[i] = xa->entries[--xa->nr];
+	if (entry && xa->nr == 64)
+		abort();
+	if (entry)
+		xa->entries[xa->nr++] = (struct xarray_entry) {
+			first, ret ? first + PAGES_PER_SUBSECTION - 1 : last, entry
+		};
+	pthread_mutex_unlock(&xa->lock);
 	return ret;
+}
+
+static inline void *xa_store(struct xarray *xa, unsigned long index,
+			     void *entry, int gfp)
+{
+	return xa_store_range(xa, index, index, entry, gfp);
+}
+
+static inline void *xa_erase(struct xarray *xa, unsigned long index)
+{
+	void *entry = xa_load(xa, index);
+
+	xa_store_range(xa, index, index, NULL, 0);
+	return entry;
 }
 
 /* list_lru */

@@ -49,6 +49,10 @@ static bool has_mask;
 #define folio_ref_dec(folio)		folio_ref_add(folio, -1)
 #define folio_put_testzero(folio)	(!folio_ref_add(folio, -1))
 #define folio_try_get(folio)	atomic_inc_not_zero(&(folio)->page._refcount)
+#define folio_test_owner_2(folio)	\
+	(READ_ONCE((folio)->flags) & BIT(PG_owner_2))
+#define folio_set_owner_2(folio)	\
+	__atomic_fetch_or(&(folio)->flags, BIT(PG_owner_2), 0)
 #define folio_set_referenced(folio)	\
 	__atomic_fetch_or(&(folio)->flags, BIT(PG_referenced), 0)
 #define folio_test_clear_referenced(folio) \
@@ -247,9 +251,22 @@ static inline struct mem_section *__pfn_to_section(unsigned long pfn)
 
 /* dev_pagemap */
 struct percpu_ref { atomic_t count; bool dying; };
+struct completion { };
+
+/* The tests wait for the ref themselves: nobody is killed at that. */
+static inline int wait_for_completion_killable(struct completion *done)
+{
+	return 0;
+}
+
+static inline void wait_for_completion_state(struct completion *done, int state)
+{
+	abort();
+}
 
 struct dev_pagemap {
 	struct percpu_ref ref;
+	struct completion done;
 	enum memory_type type;
 	unsigned long vmemmap_shift;
 	struct transient_pool *transient_pool;
@@ -258,6 +275,8 @@ struct dev_pagemap {
 };
 
 #define put_dev_pagemap(pgmap)	atomic_add_return(-1, &(pgmap)->ref.count)
+
+#define percpu_ref_get(ref)	atomic_add_return(1, &(ref)->count)
 
 static inline bool percpu_ref_tryget_live_rcu(struct percpu_ref *ref)
 {

@@ -128,14 +128,13 @@ static void remove_ranges(struct dev_pagemap *pgmap, int nr)
 		WRITE_ONCE(hotplug_locked, false);
 	}
 	transient_memmap_destroy_pool(pgmap);
-	free(pgmap);
 }
 
 static void kill_pgmap(struct dev_pagemap *pgmap)
 {
 	WRITE_ONCE(pgmap->ref.dying, true);
 	put_dev_pagemap(pgmap);
-	transient_memmap_drain_pool(pgmap);
+	EXPECT(transient_memmap_drain_pool(pgmap, NULL));
 }
 
 static bool pgmap_drained(struct dev_pagemap *pgmap)
@@ -163,15 +162,17 @@ static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
 	return pgmap;
 }
 
-/* Frees the pgmap, if that fails. */
-static int register_pgmap(struct dev_pagemap *pgmap)
+/* The pool's copy takes the place of the pgmap. */
+static int register_pgmap(struct dev_pagemap **pgmapp)
 {
-	int i, err = transient_memmap_create_pool(pgmap, 0);
+	struct dev_pagemap *pgmap = transient_memmap_create_pool(*pgmapp, 0);
+	int i, err = 0;
 
-	if (err) {
-		free(pgmap);
-		return err;
-	}
+	free(*pgmapp);
+	*pgmapp = pgmap;
+	if (IS_ERR(pgmap))
+		return PTR_ERR(pgmap);
+	EXPECT(transient_memmap_pgmap(pgmap) == pgmap);
 	for (i = 0; !err && i < pgmap->nr_range; i++) {
 		WRITE_ONCE(hotplug_locked, true);
 		err = transient_memmap_add_range(pgmap, i);
@@ -187,7 +188,7 @@ static struct dev_pagemap *register_range(unsigned long pfn, unsigned long nr)
 {
 	struct dev_pagemap *pgmap = new_pgmap(pfn, nr);
 
-	if (!EXPECT(!register_pgmap(pgmap)))
+	if (!EXPECT(!register_pgmap(&pgmap)))
 		bail_out();
 	transient_memmap_set_cache(pgmap, 0);
 	return pgmap;
@@ -203,7 +204,9 @@ static struct dev_pagemap *register_caching(unsigned long cache)
 
 static int refused(unsigned long pfn, unsigned long nr)
 {
-	return register_pgmap(new_pgmap(pfn, nr));
+	struct dev_pagemap *pgmap = new_pgmap(pfn, nr);
+
+	return register_pgmap(&pgmap);
 }
 
 /* Pinning */
@@ -215,7 +218,7 @@ static unsigned long nth(unsigned long n)
 
 static int try_pin(unsigned long pfn)
 {
-	struct page *page = transient_memmap_populate(pfn);
+	struct page *page = transient_memmap_populate(pfn, false);
 
 	EXPECT(IS_ERR(page) || page == pfn_to_page(pfn));
 	return PTR_ERR_OR_ZERO(page);
@@ -522,6 +525,68 @@ static void last_unpin_gives_the_memory_back(void)
 	}
 	EXPECT(stats_of(pgmap).live == 0);
 	EXPECT(stats_of(pgmap).peak == 1);
+	unregister(pgmap);
+}
+
+static int try_pin_longterm(unsigned long pfn)
+{
+	struct page *page = transient_memmap_populate(pfn, true);
+
+	if (!IS_ERR(page))
+		folio_put(page_folio(page));
+	return PTR_ERR_OR_ZERO(page);
+}
+
+/* I/O would bring bad data, or 2 MiB would be lost with a page. */
+static void poisoned_page_is_refused_and_neighbours_are_not(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+
+	transient_memmap_poison(nth(1));
+	EXPECT(try_pin(nth(1)) == -EHWPOISON);
+	EXPECT(stats_of(pgmap).populated == 0);
+	pin(nth(1) + 1);
+	EXPECT(state_of(nth(1)) == BLOCK_LIVE_POISONED);
+
+	pin(0);
+	transient_memmap_poison(3);
+	EXPECT(state_of(0) == BLOCK_LIVE_POISONED);
+	EXPECT(transient_memmap_live(0));
+	EXPECT(try_pin(3) == -EHWPOISON);
+	EXPECT(transient_memmap_try_get(4) == ERR_PTR(-ENODATA));
+	pin(4);
+	EXPECT(!transient_memmap_unpoison(3));
+	EXPECT(transient_memmap_unpoison(3) == -EIO);
+	EXPECT(state_of(0) == BLOCK_LIVE);
+	pin(3);
+
+	unpin(0);
+	unpin(4);
+	unpin(3);
+	unpin(nth(1) + 1);
+	unregister(pgmap);
+	EXPECT(!transient_memmap_unpoison(nth(1)));
+}
+
+/* Registered buffers would hold what I/O needs, or hold it uncounted. */
+static void longterm_pins_have_a_cap(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+
+	EXPECT(try_pin_longterm(0) == -EOPNOTSUPP);
+	EXPECT(stats_of(pgmap).populated == 0);
+	transient_memmap_set_longterm_cap(pgmap, 1);
+	pin(0);
+	EXPECT(stats_of(pgmap).longterm == 0);
+	EXPECT(!try_pin_longterm(0));
+	EXPECT(!try_pin_longterm(1));
+	EXPECT(stats_of(pgmap).longterm == 1);
+	EXPECT(try_pin_longterm(nth(1)) == -ENOMEM);
+	unpin(0);
+	EXPECT(!try_pin_longterm(nth(1)));
+	advance(SOON);
+	EXPECT(stats_of(pgmap).longterm == 0);
+	EXPECT(stats_of(pgmap).live == 0);
 	unregister(pgmap);
 }
 
@@ -1110,7 +1175,7 @@ static void registration_unwinds_each_failed_allocation(void)
 		pgmap->ranges[1].start = SECTION(3) * PAGE_SIZE;
 		pgmap->ranges[1].end = SECTION(4) * PAGE_SIZE - 1;
 		fail_nth = ++n;
-		err = register_pgmap(pgmap);
+		err = register_pgmap(&pgmap);
 		fail_nth = 0;
 		if (err) {
 			EXPECT(err == -ENOMEM);
@@ -1167,8 +1232,8 @@ static void large_range_works_at_both_ends(void)
 	struct dev_pagemap *pgmap = register_range(0, nr);
 	int i;
 
-	/* Pool, shrinker, and two anchors with their tables */
-	EXPECT(nr_objects == 6);
+	/* Pool, its pgmap, shrinker, and two anchors with their tables */
+	EXPECT(nr_objects == 7);
 	for (i = 0; i < 4; i++)
 		pin(pfns[i]);
 	for (i = 0; i < 4; i++)
@@ -1176,7 +1241,7 @@ static void large_range_works_at_both_ends(void)
 	for (i = 0; i < 4; i++)
 		unpin(pfns[i]);
 	advance(2 * REAP_DELAY);
-	EXPECT(nr_objects == 6);
+	EXPECT(nr_objects == 7);
 	unregister(pgmap);
 }
 
@@ -1337,7 +1402,7 @@ static struct page *stress_pin(unsigned long pfn)
 		__atomic_add_fetch(&stress.hits, 1, 0);
 	} else {
 		EXPECT(PTR_ERR(page) == -ENODATA || PTR_ERR(page) == -EFAULT);
-		page = transient_memmap_populate(pfn);
+		page = transient_memmap_populate(pfn, false);
 	}
 	if (IS_ERR(page)) {
 		EXPECT(PTR_ERR(page) == -ENOMEM || PTR_ERR(page) == -EFAULT);
@@ -1451,7 +1516,7 @@ static void stress_register(int i)
 
 	do {
 		pgmap = new_pgmap(i * STRESS_BORDER, STRESS_BORDER);
-		err = register_pgmap(pgmap);
+		err = register_pgmap(&pgmap);
 	} while (err == -ENOMEM);
 	EXPECT(!err);
 	pthread_rwlock_wrlock(&stress.lock);
@@ -1551,6 +1616,8 @@ static const struct test {
 	TEST(cap_of_zero_refuses_pins),
 	TEST(pin_at_the_cap_takes_idle_blocks),
 	TEST(pin_at_the_cap_waits_for_a_dying_block),
+	TEST(poisoned_page_is_refused_and_neighbours_are_not),
+	TEST(longterm_pins_have_a_cap),
 	TEST(kept_block_serves_the_next_pin),
 	TEST(idle_pool_empties_itself),
 	TEST(block_in_use_does_not_age),

@@ -16,6 +16,7 @@
 #define __GFP_RETRY_MAYFAIL		0
 #define __GFP_NOWARN			0
 #define TASK_KILLABLE			0
+#define TASK_IDLE			0
 #define ERESTARTSYS			512
 #define WQ_MEM_RECLAIM			0
 #define WQ_UNBOUND			0
@@ -26,6 +27,7 @@
 #define PG_reserved			0
 #define PG_referenced			1
 #define PG_head				2
+#define PG_owner_2			3
 #define HZ				100
 
 #define PAGE_SHIFT			12

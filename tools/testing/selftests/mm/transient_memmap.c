@@ -15,7 +15,9 @@
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
 #include <linux/io_uring.h>
+#include <linux/kvm.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -34,6 +36,10 @@
 
 #include "kselftest_harness.h"
 #include "../../../../lib/test_transient_memmap_uapi.h"
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ	22
@@ -284,6 +290,7 @@ struct io {
 	char *sq, *cq;
 	struct io_uring_params p;
 	struct io_uring_sqe *sqes;
+	bool fixed; /* reads go to the buffer that was registered */
 };
 
 static bool uring_open(struct io *io)
@@ -351,7 +358,8 @@ static int uring_submit(struct io *io, int tag, int fd, bool write, void *buf,
 	unsigned int slot = *tail % io->p.sq_entries;
 
 	io->sqes[slot] = (struct io_uring_sqe) {
-		.opcode = write ? IORING_OP_WRITE : IORING_OP_READ,
+		.opcode = write ? IORING_OP_WRITE :
+			  io->fixed ? IORING_OP_READ_FIXED : IORING_OP_READ,
 		.fd = fd,
 		.addr = (unsigned long)buf,
 		.len = len,
@@ -1165,6 +1173,19 @@ TEST_F_TIMEOUT(gup, debugger_access_works, TIMEOUT)
 	wait_exit(pid);
 }
 
+static int uring_register(struct io *io, struct iovec *iov)
+{
+	return syscall(__NR_io_uring_register, io->ring,
+		       IORING_REGISTER_BUFFERS, iov, 1) ? -errno : 0;
+}
+
+/* Closing the ring would do it in the background. */
+static void uring_unregister(struct io *io)
+{
+	syscall(__NR_io_uring_register, io->ring, IORING_UNREGISTER_BUFFERS,
+		NULL, 0);
+}
+
 static int register_buffer(char *buf, size_t len)
 {
 	struct iovec iov = { buf, len };
@@ -1173,14 +1194,9 @@ static int register_buffer(char *buf, size_t len)
 
 	if (!io_open(&io, URING))
 		return -errno;
-	err = syscall(__NR_io_uring_register, io.ring, IORING_REGISTER_BUFFERS,
-		      &iov, 1);
-	if (err)
-		err = -errno;
-	else
-		/* Closing the ring would do it in the background. */
-		syscall(__NR_io_uring_register, io.ring,
-			IORING_UNREGISTER_BUFFERS, NULL, 0);
+	err = uring_register(&io, &iov);
+	if (!err)
+		uring_unregister(&io);
 	io_close(&io);
 	return err;
 }
@@ -1235,6 +1251,103 @@ TEST_F_TIMEOUT(gup, pipe_holds_a_block_and_the_cap_counts_it, TIMEOUT)
 	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), PAGE);
 	close(p[0]);
 	close(p[1]);
+}
+
+/*
+ * A guest in real mode: it adds one to a byte of each page from 2 to 255 of its
+ * memory, and says so at port 0x80.
+ */
+static const unsigned char guest_code[] = {
+	0xb8, 0x00, 0x02,	/* 1000: mov $0x200, %ax */
+	0x8e, 0xd8,		/* 1003: mov %ax, %ds */
+	0xfe, 0x06, 0x20, 0x00,	/* 1005: incb 0x20 */
+	0x05, 0x00, 0x01,	/* 1009: add $0x100, %ax */
+	0x75, 0xf5,		/* 100c: jnz 1003 */
+	0xe6, 0x80,		/* 100e: out %al, $0x80 */
+};
+
+#define GUEST_CODE	0x1000
+#define GUEST_BYTE	0x20
+#define GUEST_CLOCK	0x800
+#define MSR_KVM_SYSTEM_TIME_NEW	0x4b564d01
+
+struct guest {
+	int kvm, vm, cpu;
+	struct kvm_run *run;
+	size_t run_size;
+};
+
+static bool guest_create(struct guest *g, void *mem, size_t len)
+{
+	struct kvm_userspace_memory_region region = {
+		.memory_size = len, .userspace_addr = (unsigned long)mem,
+	};
+	struct kvm_regs regs = { .rip = GUEST_CODE, .rflags = 2 };
+	struct kvm_sregs sregs;
+
+	g->vm = ioctl(g->kvm, KVM_CREATE_VM, 0);
+	if (g->vm < 0 || ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &region))
+		return false;
+	g->cpu = ioctl(g->vm, KVM_CREATE_VCPU, 0);
+	if (g->cpu < 0 || ioctl(g->cpu, KVM_GET_SREGS, &sregs))
+		return false;
+	sregs.cs.base = 0;
+	sregs.cs.selector = 0;
+	if (ioctl(g->cpu, KVM_SET_SREGS, &sregs) ||
+	    ioctl(g->cpu, KVM_SET_REGS, &regs))
+		return false;
+	g->run_size = ioctl(g->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	g->run = mmap(NULL, g->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      g->cpu, 0);
+	return g->run != MAP_FAILED;
+}
+
+static void guest_destroy(struct guest *g)
+{
+	munmap(g->run, g->run_size);
+	close(g->cpu);
+	close(g->vm);
+	close(g->kvm);
+}
+
+/* The memory of guests that do no I/O would have struct pages for good. */
+TEST_F_TIMEOUT(gup, guest_faults_populate_nothing, TIMEOUT)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = {
+		.head.nmsrs = 1,
+		.entry = { MSR_KVM_SYSTEM_TIME_NEW, 0, GUEST_CLOCK | 1 },
+	};
+	struct space *s = &self->s;
+	unsigned long populated = pool_read(s, "populated");
+	struct guest g;
+	size_t i;
+
+	g.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (g.kvm < 0)
+		SKIP(return, "no /dev/kvm");
+	memset(s->mem, 0, MB);
+	memcpy(s->mem + GUEST_CODE, guest_code, sizeof(guest_code));
+	ASSERT_TRUE(guest_create(&g, s->mem, s->len));
+	/* KVM writes there itself, when the CPU runs. */
+	EXPECT_EQ(ioctl(g.cpu, KVM_SET_MSRS, &msrs), 1);
+
+	ASSERT_EQ(ioctl(g.cpu, KVM_RUN, 0), 0);
+	EXPECT_EQ(g.run->exit_reason, KVM_EXIT_IO);
+	EXPECT_EQ(g.run->io.port, 0x80);
+	for (i = 2; i < 256 && s->mem[i * PAGE + GUEST_BYTE] == 1; i++)
+		;
+	EXPECT_EQ(i, 256);
+	EXPECT_FALSE(all_bytes(s->mem + GUEST_CLOCK, 32, 0));
+	EXPECT_EQ(pool_read(s, "populated"), populated);
+
+	/* With I/O to the same memory in between */
+	EXPECT_EQ(pread(self->disk, s->mem + 16 * PAGE, PAGE, 0), PAGE);
+	EXPECT_EQ(pool_read(s, "populated"), populated + 1);
+	guest_destroy(&g);
+	EXPECT_EQ(pool_read(s, "populated"), populated + 1);
 }
 
 /* Moving a mapping would move I/O to other memory. */
@@ -1456,6 +1569,54 @@ TEST_F_TIMEOUT(dax, unbind_waits_for_pins, TIMEOUT)
 	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
 }
 
+/*
+ * A script would hang for as long as a guest does I/O; or somebody else would get
+ * memory that a device still writes to.
+ */
+TEST_F_TIMEOUT(dax, unbind_can_be_killed, TIMEOUT)
+{
+	struct space *s = &self->s;
+	struct iovec iov = { s->mem, PAGE };
+	char buf[PAGE];
+	int i, p[2];
+	pid_t pid;
+
+	ASSERT_EQ(pipe(p), 0);
+	fill(s->mem, PAGE, 18);
+	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), PAGE);
+	space_unmap(s);
+	close(s->fd);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		close(p[0]);
+		close(p[1]);
+		_exit(!!dax_unbind());
+	}
+	usleep(500000);
+	EXPECT_EQ(kill(pid, SIGKILL), 0);
+	EXPECT_EQ(wait_exit(pid), -SIGKILL);
+	EXPECT_FALSE(dax_is_bound());
+
+	/* The memory is nobody's, and what is pinned stays what it was. */
+	EXPECT_GT(memmap_pages(), s->memmap_pages);
+	EXPECT_NE(dax_set_transient(s->page_size), 0);
+	EXPECT_NE(dax_set("static", "2097152"), 0);
+	EXPECT_EQ(read(p[0], buf, PAGE), PAGE);
+	EXPECT_EQ(same(buf, PAGE, 18), PAGE);
+	close(p[0]);
+	close(p[1]);
+
+	for (i = 0; i < 500 && dax_set_transient(s->page_size); i++)
+		usleep(10000);
+	ASSERT_TRUE(dax_is_bound());
+	s->fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(s->fd, 0);
+	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
+	ASSERT_NE(s->mem, MAP_FAILED);
+	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
+}
+
 /* Unbinding a device that is mapped would leave a way to its memory. */
 TEST_F_TIMEOUT(dax, unbind_takes_the_mapping, TIMEOUT)
 {
@@ -1518,6 +1679,119 @@ TEST_F_TIMEOUT(dax, reclaim_takes_idle_blocks, TIMEOUT)
 	EXPECT_EQ(write_str("/proc/sys/vm/drop_caches", "2"), 0);
 	EXPECT_EQ(pool_read(s, "cached"), 0);
 	EXPECT_TRUE(eventually_gone(s));
+}
+
+/* An operator who needs it could not allow it, or not bound what it costs. */
+TEST_F_TIMEOUT(dax, longterm_pins_can_be_allowed, TIMEOUT)
+{
+	struct space *s = &self->s;
+	struct iovec two = { s->mem + s->block - PAGE, 2 * PAGE };
+	struct iovec three = { s->mem, 3 * s->block };
+	unsigned long failed = pool_read(s, "failed");
+	struct io io;
+
+	if (!io_open(&io, URING))
+		SKIP(return, "io_uring: %s", strerror(errno));
+	EXPECT_EQ(pool_read(s, "longterm_cap"), 0);
+	EXPECT_EQ(uring_register(&io, &two), -EOPNOTSUPP);
+
+	ASSERT_EQ(write_ulong(DAX "transient/longterm_cap", 2), 0);
+	/* Not ENOMEM, as some of it could be pinned. */
+	EXPECT_EQ(uring_register(&io, &three), -EFAULT);
+	EXPECT_GT(pool_read(s, "failed"), failed);
+	ASSERT_EQ(uring_register(&io, &two), 0);
+	io.fixed = true;
+	EXPECT_EQ(pool_read(s, "longterm"), 2);
+	ASSERT_TRUE(disk_put(0, 2 * PAGE, 19));
+	ASSERT_EQ(io_submit(&io, 0, self->disk, false, two.iov_base, 2 * PAGE, 0), 0);
+	io_wait(&io, 1);
+	EXPECT_EQ(io.res[0], (long)(2 * PAGE));
+	EXPECT_EQ(same(two.iov_base, 2 * PAGE, 19), 2 * PAGE);
+
+	/* Idle or not, it holds on to them. */
+	EXPECT_EQ(pool_set_cache(s, 0), 0);
+	sleep(3);
+	EXPECT_EQ(pool_read(s, "live"), 2);
+	uring_unregister(&io);
+	EXPECT_TRUE(eventually_live(s, 0));
+	EXPECT_EQ(pool_read(s, "longterm"), 0);
+	io_close(&io);
+	EXPECT_EQ(write_ulong(DAX "transient/longterm_cap", 0), 0);
+}
+
+#define HWPOISON	"/sys/kernel/debug/hwpoison/"
+
+static atomic_ulong bus_addr;
+static atomic_int bus_errors;
+
+static void note_bus_error(int sig, siginfo_t *info, void *context)
+{
+	bus_addr = (unsigned long)info->si_addr;
+	if (info->si_code == BUS_MCEERR_AR || info->si_code == BUS_MCEERR_AO)
+		bus_errors++;
+}
+
+/* A guest would go on with bad data, or all of it would die for one page. */
+TEST_F_TIMEOUT(dax, memory_error_hits_one_page, TIMEOUT)
+{
+	struct sigaction action = {
+		.sa_sigaction = note_bus_error, .sa_flags = SA_SIGINFO,
+	};
+	struct space *s = &self->s;
+	struct iovec iov = { s->mem + PAGE, PAGE };
+	char *bad = s->mem + 5 * PAGE, *worse = s->mem + s->block + 7 * PAGE;
+	unsigned long pfn = strtoul(read_str(DAX "resource"), NULL, 0) / PAGE;
+	char buf[PAGE];
+	int p[2];
+
+	if (access(HWPOISON "corrupt-pfn", F_OK))
+		SKIP(return, "no hwpoison-inject");
+	ASSERT_TRUE(disk_put(0, MB, 20));
+	ASSERT_EQ(sigaction(SIGBUS, &action, NULL), 0);
+	ASSERT_EQ(pipe(p), 0);
+	fill(s->mem + PAGE, PAGE, 21);
+	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), PAGE);
+
+	/* In a block that is pinned, by who has it mapped */
+	EXPECT_EQ(madvise(bad, PAGE, MADV_HWPOISON), 0);
+	EXPECT_EQ(bus_errors, 1);
+	EXPECT_EQ(bus_addr, (unsigned long)bad);
+	EXPECT_EQ(pread(self->disk, bad, PAGE, 0), -1);
+	EXPECT_EQ(errno, EHWPOISON);
+	EXPECT_EQ(pwrite(self->disk, bad, PAGE, 4 * MB), -1);
+	EXPECT_EQ(errno, EHWPOISON);
+	EXPECT_EQ(pread(self->disk, bad - PAGE, PAGE, 0), PAGE);
+	EXPECT_EQ(same(bad - PAGE, PAGE, 20), PAGE);
+	EXPECT_EQ(pread(self->disk, bad + PAGE, 64 * PAGE, 0), 64 * PAGE);
+	EXPECT_EQ(same(bad + PAGE, 64 * PAGE, 20), 64 * PAGE);
+	EXPECT_EQ(read(p[0], buf, PAGE), PAGE);
+	EXPECT_EQ(same(buf, PAGE, 21), PAGE);
+	close(p[0]);
+	close(p[1]);
+
+	/* In one that is not there */
+	*worse = 1;
+	EXPECT_EQ(pool_set_cache(s, 0), 0);
+	EXPECT_TRUE(eventually_live(s, 0));
+	EXPECT_EQ(write_ulong(HWPOISON "corrupt-pfn", pfn + (worse - s->mem) / PAGE), 0);
+	EXPECT_EQ(bus_errors, 2);
+	EXPECT_EQ(bus_addr, (unsigned long)worse);
+	EXPECT_EQ(pool_read(s, "live"), 0);
+	EXPECT_EQ(pread(self->disk, worse, PAGE, 0), -1);
+	EXPECT_EQ(errno, EHWPOISON);
+	EXPECT_EQ(pread(self->disk, worse + PAGE, PAGE, 0), PAGE);
+
+	/* The page can't be given up for another one. */
+	EXPECT_EQ(madvise(bad + PAGE, PAGE, MADV_SOFT_OFFLINE), -1);
+	EXPECT_EQ(bus_errors, 2);
+
+	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn", pfn + 5), 0);
+	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn",
+			      pfn + (worse - s->mem) / PAGE), 0);
+	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn", pfn + 5), -EIO);
+	EXPECT_EQ(pread(self->disk, bad, PAGE, 0), PAGE);
+	EXPECT_EQ(pread(self->disk, worse, PAGE, 0), PAGE);
+	EXPECT_EQ(same(worse, PAGE, 20), PAGE);
 }
 
 /* A device could not be bound any more after memory was short once. */
