@@ -76,7 +76,21 @@ runs() {
 printf '# comment\ntest\ta\tbecause\n' >"$tmp/skips-a"
 printf '# comment\nother\ta\tbecause\n' >"$tmp/skips"
 
-ktap_plan 19
+# A log in which an allocation failed that a test had fail: STATUS LINE...
+alloc_failed='x: vmemmap alloc failure: order:0, mode:0'
+logged() {
+	want=$1
+	shift
+	printf '%s\n' "$@" >"$tmp/console"
+	expect "$want" '' "$tools/tests/console-check.sh" "$tmp/console"
+}
+
+ktap_plan 22
+ktap_check 'console: failed allocation' logged 0 "$alloc_failed" 'Call Trace:' ' </TASK>' fine
+ktap_check 'console: bug after it' logged 1 "$alloc_failed" 'Call Trace:' ' </TASK>' 'BUG: x'
+# shellcheck disable=SC2046	# A hundred words.
+ktap_check 'console: bug after a report without end' \
+	logged 1 "$alloc_failed" $(seq 100) 'BUG: x'
 ktap_check 'vm: good command' expect 0 fine vm 60 echo fine
 ktap_check 'vm: command fails' expect 7 '' vm 60 sh -c 'exit 7'
 ktap_check 'vm: command hangs' expect 124 'time limit' vm 12 sleep 1000
