@@ -9,7 +9,7 @@ export BUILD JOBS
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help deps deps-check tree kernel kernel-debug shell demo kunit \
-	selftest user model kcsan test bench format-patch refresh check bisect \
+	selftest user model kcsan test bench size format-patch refresh check bisect \
 	test-series clean distclean
 
 help: ## this list
@@ -60,6 +60,10 @@ bench: kernel ## measure: tables in build/bench, compared with tools/bench.limit
 	@tools/deps.sh bench
 	@tools/bench.sh
 
+size: kernel ## what the series adds to the kernel's image
+	@tools/deps.sh bench
+	@tools/size.sh
+
 format-patch: tree ## the series as one would mail it (SIGNOFF=1 signs off)
 	@tools/format-patch.sh
 
@@ -78,7 +82,7 @@ test-series: deps ## test the scripts that make the series
 clean: ## remove what was built, keep the tree and the compiler's cache
 	rm -rf $(BUILD)/out $(BUILD)/side $(BUILD)/log $(BUILD)/vm $(BUILD)/patches $(BUILD)/tmp.* \
 		$(BUILD)/test $(BUILD)/demo $(BUILD)/demo.txt $(BUILD)/guest $(BUILD)/kunit \
-		$(BUILD)/user $(BUILD)/model $(BUILD)/bench
+		$(BUILD)/user $(BUILD)/model $(BUILD)/bench $(BUILD)/size.txt
 
 distclean: ## remove the tree, downloads and cache as well
 	@tools/refresh.sh -n || [ -n "$(FORCE)" ] || \

@@ -12,7 +12,6 @@ usage() {
 	cat <<USAGE
 usage: $me [-l] [-k KERNEL]
        $me [-l] [-k KERNEL] -b BASE_BZIMAGE
-       $me -s BASE_VMLINUX PATCHED_VMLINUX
 
 Pins, direct I/O and registration of transient memmaps over those of static
 ones, anonymous memory and hugetlb, in a machine that counts instructions; then
@@ -23,7 +22,6 @@ bench.svg (if gnuplot is installed). Takes 10 to 15 minutes.
   -b BASE_BZIMAGE  instead: what the series costs those who don't use it; the
                    same for anonymous memory and hugetlb, on the base kernel and
                    on KERNEL with no range registered. Files: base.txt, base.json
-  -s               instead: what the series adds to vmlinux, in bytes
   -k KERNEL        as for vm.sh (default: normal)
   -l               exit status 1 if a limit of tools/bench.limits is missed
 
@@ -164,42 +162,18 @@ bench_base() {
 	report_base | tee "$out/base.txt"
 }
 
-# sizes VMLINUX: text data bss
-sizes() {
-	[ -r "$1" ] || die "no file $1"
-	size "$1" | awk 'NR == 2 { print $1, $2, $3 }'
-}
-
-bench_size() {
-	command -v size >/dev/null || die "size is missing (Debian: binutils)"
-	was=$(sizes "$1")
-	is=$(sizes "$2")
-	echo "$was $is" | awk '{
-		printf "%-10s %12s %12s %12s\n", "bytes", "text", "data", "bss"
-		printf "%-10s %12d %12d %12d\n", "base", $1, $2, $3
-		printf "%-10s %12d %12d %12d\n", "patched", $4, $5, $6
-		printf "%-10s %+12d %+12d %+12d\n", "added", $4 - $1, $5 - $2, $6 - $3
-	}'
-}
-
-kernel=normal base='' strict='' compare=''
+kernel=normal base='' strict=''
 limits=${LIMITS:-$tools/bench.limits}
-while getopts k:b:slh opt; do
+while getopts k:b:lh opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	b) base=$OPTARG ;;
-	s) compare=1 ;;
 	l) strict=1 ;;
 	h) usage; exit 0 ;;
 	*) usage >&2; exit 2 ;;
 	esac
 done
 shift $((OPTIND - 1))
-if [ -n "$compare" ]; then
-	[ $# = 2 ] || { usage >&2; exit 2; }
-	bench_size "$@"
-	exit
-fi
 [ $# = 0 ] || { usage >&2; exit 2; }
 [ -r "$limits" ] || die "no limits in $limits"
 [ -z "$base" ] || [ -r "$base" ] || die "no kernel at $base"
