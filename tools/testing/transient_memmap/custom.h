@@ -309,15 +309,13 @@ static inline void *alloc_workqueue(char *name, int flags, int max)
 	return name;
 }
 
-static inline bool flush_work(struct work_struct *w)
+/* If it is queued again, that is another run, which may wait for its time. */
+static inline bool flush_work_locked(struct work_struct *w)
 {
-	unsigned long last;
-	bool busy;
+	unsigned long last = w->runs + w->pending;
+	bool busy = w->pending || w->running;
 
-	might_sleep();
-	guard(wq)();
-	last = w->runs + w->pending;
-	busy = w->pending || w->running;
+	w->due = wq_now;
 	while (w->runs < last || (w->running && w->runs == last))
 		wq_wait();
 	return busy;
@@ -325,9 +323,10 @@ static inline bool flush_work(struct work_struct *w)
 
 static inline bool flush_delayed_work(struct delayed_work *dwork)
 {
-	scoped_guard(wq)
-		dwork->work.due = wq_now;
-	return flush_work(&dwork->work);
+	might_sleep();
+	guard(wq)();
+	pthread_cond_broadcast(&wq.cond);
+	return flush_work_locked(&dwork->work);
 }
 
 static inline void cancel_delayed_work_sync(struct delayed_work *dwork)
