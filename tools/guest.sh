@@ -12,16 +12,23 @@ build_guest() {
 		make -s -C "$linux" O="$BUILD/out/headers" headers >"$GUEST/headers.log" 2>&1 ||
 			die "kernel headers failed: see $GUEST/headers.log"
 	fi
-	for prog in gup_test transient_memmap transient_memmap_stress; do
+	for prog in gup_test transient_memmap transient_memmap_stress \
+		transient_memmap_users; do
 		src=$self/mm/$prog.c
 		[ -e "$src" ] || continue
-		[ -z "$(find "$GUEST/$prog" -newer "$src" 2>/dev/null)" ] || continue
+		[ ! -e "$GUEST/$prog" ] ||
+			[ -n "$(find "$self/mm" -name "${prog%%_*}*" -newer "$GUEST/$prog")" ] ||
+			continue
+		more=''
+		case $prog in
+		transient_memmap_users) more=$(cd "$self/mm" && echo "$prog"_*.c) ;;
+		esac
 		libs=$(sed -n 's/.*\[libs: \(.*\)\].*/\1/p' "$src")
-		# shellcheck disable=SC2086	# $libs is a list.
+		# shellcheck disable=SC2086	# $more and $libs are lists.
 		(cd "$self/mm" && cc -O2 -Wall -U_FORTIFY_SOURCE -I.. -I../../../include \
 			-isystem "$BUILD/out/headers/usr/include" -I../../../.. \
-			-o "$GUEST/$prog" "$prog.c" vm_util.c hugepage_settings.c \
-			-laio -luring -lrt -lpthread -lm $libs) >"$GUEST/$prog.log" 2>&1 ||
+			-o "$GUEST/$prog" "$prog.c" $more vm_util.c hugepage_settings.c \
+			-lrt -lpthread -lm $libs) >"$GUEST/$prog.log" 2>&1 ||
 			die "$prog does not compile: see $GUEST/$prog.log"
 	done
 }

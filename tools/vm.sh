@@ -30,7 +30,8 @@ as /run/out, writable.
 With 7G the guest has 2.5 GiB of ordinary memory, 4 GiB that are soft-reserved
 at 4 GiB (/dev/dax0.0) and 512 MiB that belong to nobody at 8.25 GiB, for
 test_transient_memmap. /dev/vda is an empty disk of 1 GiB, /dev/nullb0 one
-that lives in memory. LAYOUT= (empty or memmap= options) replaces the layout.
+that lives in memory, /dev/vdb one whose driver has to bounce all data. A device
+for education is behind an IOMMU, for VFIO. LAYOUT= (empty or memmap= options) replaces the layout.
 
 Environment: BUILD, LAYOUT, ACCEL (tcg, or kvm where it is known to work).
 
@@ -107,6 +108,9 @@ cmdline="console=ttyS0 root=root rootfstype=9p ro
 	panic=-1 oops=panic log_buf_len=4M
 	rcupdate.rcu_cpu_stall_timeout=120
 	null_blk.nr_devices=1 null_blk.gb=1 null_blk.memory_backed=1
+	scsi_debug.add_host=0 scsi_debug.dev_size_mb=16 scsi_debug.dif=1 scsi_debug.dix=1
+	vhost_net.experimental_zcopytx=1 vfio_iommu_type1.allow_unsafe_interrupts=1
+	intel_iommu=on iommu=pt swiotlb=8192,force,track_hiwater
 	$layout $append"
 # shellcheck disable=SC2086	# Blanks and newlines become one blank.
 cmdline=$(printf '%s ' $cmdline)
@@ -114,6 +118,7 @@ cmdline=$(printf '%s ' $cmdline)
 # It is sparse.
 make_tmp
 truncate -s 1G "$tmp/disk.raw"
+truncate -s 16M "$tmp/bounced.raw"
 case ${ACCEL:-tcg} in
 kvm) accel='-accel kvm -smp 2' ;;
 tcg) accel='-accel tcg,thread=multi -smp 2' ;;
@@ -135,6 +140,9 @@ qemu() {
 		-drive file="$tmp/disk.raw",if=none,id=vda,format=raw,cache=writeback,aio=threads \
 		-device virtio-blk-pci,drive=vda \
 		-device virtio-rng-pci \
+		-device intel-iommu,intremap=off -device edu \
+		-drive file="$tmp/bounced.raw",if=none,id=vdb,format=raw \
+		-device virtio-blk-pci,drive=vdb,serial=bounced,disable-legacy=on,iommu_platform=on \
 		$extra "$@"
 }
 

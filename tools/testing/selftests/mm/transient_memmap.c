@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "transient_memmap_util.h"
 #include "../../../../lib/test_transient_memmap_uapi.h"
 
 #ifndef MADV_SOFT_OFFLINE
@@ -46,113 +47,18 @@
 #define MADV_POPULATE_WRITE	23
 #endif
 
-#define KB	1024UL
-#define MB	(1024 * KB)
-#define GB	(1024 * MB)
-#define PAGE	(4 * KB)
 #define BLOCK	(256 * KB)
 
-#define DAX		"/sys/bus/dax/devices/dax0.0/"
-#define DAX_DRIVER	"/sys/bus/dax/drivers/device_dax/"
 #define PROVIDER	"/dev/test_transient_memmap"
-#define CONFIGFS	"/sys/kernel/config"
-#define NULLB		CONFIGFS "/nullb/"
 #define FAIL_NTH	"/proc/self/fail-nth"
 
 /* An emulated machine with all debugging options takes its time. */
 #define TIMEOUT		120
 
-/* Small files */
-
-static int write_str(const char *path, const char *s)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, s, strlen(s)) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-static int write_ulong(const char *path, unsigned long n)
-{
-	char s[32];
-
-	snprintf(s, sizeof(s), "%lu", n);
-	return write_str(path, s);
-}
-
-/* The first line; an empty one if there is none */
-static const char *read_str(const char *path)
-{
-	static char s[256];
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = -1;
-
-	if (fd >= 0) {
-		n = read(fd, s, sizeof(s) - 1);
-		close(fd);
-	}
-	s[n > 0 ? n : 0] = 0;
-	s[strcspn(s, "\n")] = 0;
-	return s;
-}
-
-static long memmap_pages(void)
-{
-	FILE *f = fopen("/proc/vmstat", "r");
-	char line[128];
-	long n = -1;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "nr_memmap_pages %ld", &n) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return n;
-}
-
-/* Contents */
-
-static uint8_t pattern(size_t i, int seed)
-{
-	return (i ^ (i >> 9) ^ (i >> 12) * 3 ^ (i >> 18) * 7) * 31 + seed;
-}
-
-static void fill(char *p, size_t len, int seed)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		p[i] = pattern(i, seed);
-}
-
-/* The offset of the first byte that is not the pattern's, or @len */
-static size_t same(const char *p, size_t len, int seed)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		if ((uint8_t)p[i] != pattern(i, seed))
-			break;
-	return i;
-}
-
 /* What a transfer claims to have read is there. */
 static bool transferred(const char *p, long ret, int seed)
 {
 	return ret < 0 || same(p, ret, seed) == (size_t)ret;
-}
-
-static bool all_bytes(const char *p, size_t len, int byte)
-{
-	while (len && *p == (char)byte) {
-		len--;
-		p++;
-	}
-	return !len;
 }
 
 /* The disk */
@@ -176,46 +82,6 @@ static bool disk_is_blank(const char *path)
 	return blank;
 }
 
-/*
- * Make a disk in memory that answers from an interrupt handler, or remove it.
- * It is called @name and takes @delay nanoseconds. An error is seen by the lack
- * of the disk.
- */
-static void nullb_make(const char *name, const char *delay)
-{
-	const char *const attrs[][2] = {
-		{ "size", "16" },
-		{ "blocksize", "512" },
-		{ "memory_backed", "1" },
-		{ "irqmode", "2" },
-		{ "completion_nsec", delay },
-		{ "power", "1" },
-	};
-	char path[PATH_MAX];
-	size_t i;
-
-	mount("configfs", CONFIGFS, "configfs", 0, NULL);
-	snprintf(path, sizeof(path), NULLB "%s", name);
-	if (mkdir(path, 0700))
-		return;
-	for (i = 0; i < ARRAY_SIZE(attrs); i++) {
-		snprintf(path, sizeof(path), NULLB "%s/%s", name, attrs[i][0]);
-		write_str(path, attrs[i][1]);
-	}
-	/* devtmpfs and udev may take a moment. */
-	snprintf(path, sizeof(path), "/dev/%s", name);
-	for (i = 0; i < 100 && access(path, F_OK); i++)
-		usleep(10000);
-}
-
-static void nullb_remove(const char *name)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), NULLB "%s", name);
-	rmdir(path);
-}
-
 static void disk_find(void)
 {
 	const char *name = getenv("TRANSIENT_MEMMAP_DISK");
@@ -225,7 +91,7 @@ static void disk_find(void)
 		disk_was_blank = true;
 	}
 	if (!name) {
-		nullb_make("tm_fast", "10000");
+		nullb_make("tm_fast", "16", "10000");
 		name = "/dev/tm_fast";
 	}
 	snprintf(disk_path, sizeof(disk_path), "%s", name);
@@ -443,62 +309,6 @@ static long io_one(enum engine engine, int fd, bool write, void *buf, size_t len
 		io_wait(&io, 1);
 	io_close(&io);
 	return err ?: io.res[0];
-}
-
-/* device-dax */
-
-static char dax_memmap[32], dax_align[32];
-
-static bool dax_is_bound(void)
-{
-	char path[PATH_MAX];
-
-	return realpath(DAX "driver", path) &&
-	       !strcmp(strrchr(path, '/'), "/device_dax");
-}
-
-static int dax_unbind(void)
-{
-	return write_str(DAX "driver/unbind", "dax0.0");
-}
-
-static int dax_set(const char *memmap, const char *align)
-{
-	int err;
-
-	if (dax_is_bound() && !strcmp(read_str(DAX "memmap"), memmap) &&
-	    !strcmp(read_str(DAX "align"), align))
-		return 0;
-	if (!access(DAX "driver", F_OK)) {
-		err = dax_unbind();
-		if (err)
-			return err;
-	}
-	err = write_str(DAX "memmap", memmap);
-	if (!err)
-		err = write_str(DAX "align", align);
-	/* Bound again also if it can't be as wanted. */
-	return write_str(DAX_DRIVER "bind", "dax0.0") ?: err;
-}
-
-static int dax_set_transient(unsigned long align)
-{
-	char s[32];
-
-	snprintf(s, sizeof(s), "%lu", align);
-	return dax_set("transient", s);
-}
-
-static void dax_save(void)
-{
-	snprintf(dax_memmap, sizeof(dax_memmap), "%s", read_str(DAX "memmap"));
-	snprintf(dax_align, sizeof(dax_align), "%s", read_str(DAX "align"));
-}
-
-static void dax_restore(void)
-{
-	if (*dax_memmap)
-		dax_set(dax_memmap, dax_align);
 }
 
 /*
@@ -912,7 +722,7 @@ FIXTURE_SETUP(in_flight)
 	const char *why;
 
 	/* Half a second is enough to do things meanwhile. */
-	nullb_make("tm_slow", "500000000");
+	nullb_make("tm_slow", "16", "500000000");
 	self->disk = open("/dev/tm_slow", O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (self->disk < 0)
 		SKIP(return, "no null_blk through configfs");

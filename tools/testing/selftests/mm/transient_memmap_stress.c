@@ -11,26 +11,14 @@
  * gone. The kernel's checkers see the rest.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "kselftest.h"
+#include "transient_memmap_util.h"
 
-#define KB		1024UL
-#define MB		(1024 * KB)
-#define PAGE		(4 * KB)
 #define IO_THREADS	4
 #define PIPES		4
 
@@ -48,18 +36,6 @@ static atomic_ulong transfers, refused, remaps, rebinds, wrong;
 static unsigned long dev_size;
 
 /* Small files */
-
-static int write_str(const char *path, const char *s)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, s, strlen(s)) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
 
 static const char *dev_attr(char *path, const char *name)
 {

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A table of those who are handed guest memory: which of them work with memory
+ * that has a transient memmap, which refuse it and how, and who has struct pages
+ * made. Each row is the real thing in use, its data compared.
+ *
+ * usage: transient_memmap_users [-l] [-t file] [-c file] [row ...]
+ *
+ *   -l       list the rows
+ *   -t file  write the table as reStructuredText
+ *   -c file  fail if the table is not to be found in this file
+ *   row      the beginning of a name: these rows only
+ *
+ * Run as root. /dev/dax0.0 is used, bound with memmap transient; disks, targets
+ * and network interfaces are made for the purpose and removed.
+ *
+ * The pool keeps no idle blocks meanwhile, so that "populated" tells who needed
+ * struct pages and after each row all of them have to be gone.
+ */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "transient_memmap_users.h"
+
+/* An emulated machine with all debugging options takes its time. */
+#define ROW_SECONDS	120
+
+/* What comes back from the process of a row */
+struct outcome {
+	int ret;
+	unsigned long held;	/* blocks that user_hold() had populated */
+	char note[256];
+};
+
+static struct outcome *outcome;
+
+void user_note(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(outcome->note, sizeof(outcome->note), fmt, args);
+	va_end(args);
+}
+
+static int held_by[2];
+
+bool user_hold(char *addr)
+{
+	struct iovec iov = { .iov_base = addr, .iov_len = 1 };
+	unsigned long populated = pool_get("populated");
+
+	if (pipe(held_by) || vmsplice(held_by[1], &iov, 1, 0) != 1)
+		return false;
+	outcome->held += pool_get("populated") - populated;
+	return true;
+}
+
+void user_let_go(void)
+{
+	close(held_by[0]);
+	close(held_by[1]);
+}
+
+int sh(const char *fmt, ...)
+{
+	char command[1024];
+	va_list args;
+	int n;
+
+	n = snprintf(command, sizeof(command), "exec >&2 </dev/null\n");
+	va_start(args, fmt);
+	vsnprintf(command + n, sizeof(command) - n, fmt, args);
+	va_end(args);
+	return system(command);
+}
+
+bool have_program(const char *name)
+{
+	return !sh("PATH=$PATH:/usr/sbin:/sbin command -v %s >/dev/null", name);
+}
+
+unsigned long pool_get(const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), DAX "transient/%s", name);
+	return strtoul(read_str(path), NULL, 0);
+}
+
+int pool_set(const char *name, unsigned long n)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), DAX "transient/%s", name);
+	return write_ulong(path, n);
+}
+
+bool pool_becomes(const char *name, unsigned long n)
+{
+	int i;
+
+	for (i = 0; i < 1000; i++) {
+		if (pool_get(name) == n)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* The process of a row: everything it makes goes with it, if possible. */
+static void run_in_child(const struct user *user)
+{
+	struct area a = { .len = AREA_LEN };
+	char *reserve;
+	int fd;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) {
+		outcome->ret = user_fail("no mount namespace: %m");
+		return;
+	}
+	/* Scratch space: files, mount points */
+	if (mount("tmpfs", "/tmp", "tmpfs", 0, NULL) || chdir("/tmp")) {
+		outcome->ret = user_fail("no tmpfs: %m");
+		return;
+	}
+	fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	reserve = mmap(NULL, a.len + 2 * MB, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	a.mem = (char *)(((unsigned long)reserve + 2 * MB - 1) & ~(2 * MB - 1));
+	a.mem = mmap(a.mem, a.len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		     fd, 0);
+	if (a.mem == MAP_FAILED) {
+		outcome->ret = user_fail("can't map /dev/dax0.0: %m");
+		return;
+	}
+	close(fd);
+	outcome->ret = user->run(&a);
+	munmap(a.mem, a.len);
+}
+
+static void wait_for(pid_t pid, int seconds)
+{
+	struct timespec ts = { .tv_nsec = 10000000 };
+	time_t end = time(NULL) + seconds;
+
+	while (time(NULL) < end) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			return;
+		nanosleep(&ts, NULL);
+	}
+	outcome->ret = user_fail("no end within %d s", seconds);
+	kill(-pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static const char *result_name(int ret)
+{
+	return ret == 0 ? "works" :
+	       ret < 0 ? strerrorname_np(-ret) ?: "?" :
+	       ret == USER_SKIP ? "skipped" : "fails";
+}
+
+/* Prints the KTAP line and appends to the table. */
+static void run_row(const struct user *user, FILE *table)
+{
+	unsigned long populated;
+	long memmap = memmap_pages();
+	bool ok, pinned;
+	pid_t pid;
+	int i;
+
+	/* A row that dies says so. */
+	outcome->ret = USER_FAIL;
+	outcome->held = 0;
+	strcpy(outcome->note, "its process died");
+	populated = pool_get("populated");
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		setpgid(0, 0);
+		strcpy(outcome->note, "");
+		run_in_child(user);
+		_exit(0);
+	}
+	wait_for(pid, ROW_SECONDS);
+
+	pinned = pool_get("populated") != populated + outcome->held;
+	ok = outcome->ret == user->expected;
+	if (ok && user->pins == PINS && !pinned)
+		ok = !user_fail("nothing was pinned");
+	if (ok && user->pins == NO_PINS && pinned)
+		ok = !user_fail("struct pages were made");
+	if (!pool_becomes("live", 0))
+		ok = !user_fail("%lu blocks left live", pool_get("live"));
+	for (i = 0; i < 1000 && memmap_pages() != memmap; i++)
+		usleep(10000);
+	if (ok && memmap_pages() != memmap)
+		ok = !user_fail("nr_memmap_pages: %ld, was %ld", memmap_pages(),
+				memmap);
+
+	if (*outcome->note)
+		ksft_print_msg("%s: %s\n", user->name, outcome->note);
+	if (outcome->ret == USER_SKIP) {
+		ksft_test_result_skip("%s\n", user->name);
+	} else {
+		if (outcome->ret != user->expected)
+			ksft_print_msg("%s: %s, not %s\n", user->name,
+				       result_name(outcome->ret),
+				       result_name(user->expected));
+		ksft_test_result(ok, "%s\n", user->name);
+	}
+	fprintf(table, "%s\t%s\t%s\t%s\n", user->name,
+		ok || outcome->ret == USER_SKIP ? result_name(outcome->ret) : "fails",
+		pinned ? "yes" : "no", user->why ?: "");
+}
+
+/* The table as simple reStructuredText: columns as wide as their widest cell */
+
+#define COLUMNS	4
+
+static void print_rule(FILE *f, const char *prefix, const int *width)
+{
+	int c, i;
+
+	fputs(prefix, f);
+	for (c = 0; c < COLUMNS; c++) {
+		fputs(c ? "  " : "", f);
+		for (i = 0; i < width[c]; i++)
+			fputc('=', f);
+	}
+	fputc('\n', f);
+}
+
+static void print_table(const char *rows, FILE *f, const char *prefix)
+{
+	char *copy = strdup(rows), *cells[128][COLUMNS], *line, *next = copy;
+	int width[COLUMNS] = {}, nr = 0, r, c, len;
+
+	while ((line = strsep(&next, "\n")) && *line && nr < 128) {
+		for (c = 0; c < COLUMNS; c++) {
+			cells[nr][c] = strsep(&line, "\t");
+			len = strlen(cells[nr][c]);
+			width[c] = len > width[c] ? len : width[c];
+		}
+		nr++;
+	}
+	print_rule(f, prefix, width);
+	for (r = 0; r < nr; r++) {
+		fputs(prefix, f);
+		/* Nothing after the last cell that has something */
+		for (c = 0, len = 0; c < COLUMNS && *cells[r][c]; c++) {
+			fprintf(f, "%*s%s", len, "", cells[r][c]);
+			len = width[c] - strlen(cells[r][c]) + 2;
+		}
+		fputc('\n', f);
+		if (!r || r == nr - 1)
+			print_rule(f, prefix, width);
+	}
+	free(copy);
+}
+
+/* Whether a file has the table in it */
+static bool has_table(const char *rows, const char *path)
+{
+	FILE *in = fopen(path, "r"), *f;
+	char *table, *text = NULL;
+	size_t size = 0;
+	bool found;
+
+	f = open_memstream(&table, &size);
+	print_table(rows, f, "");
+	fclose(f);
+	found = in && getdelim(&text, &size, 0, in) > 0 && strstr(text, table);
+	if (in)
+		fclose(in);
+	free(table);
+	free(text);
+	return found;
+}
+
+static bool selected(const struct user *user, char **names)
+{
+	if (!*names)
+		return true;
+	for (; *names; names++)
+		if (!strncmp(user->name, *names, strlen(*names)))
+			return true;
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	const struct user *const all[] = {
+		io_users, gup_users, net_users, vhost_users, dma_users
+	}, *user;
+	unsigned long cache, longterm_cap;
+	const char *file = NULL, *wanted = NULL;
+	bool list = false;
+	size_t size, i;
+	FILE *table;
+	char *rows;
+	int c, n = 0;
+
+	while ((c = getopt(argc, argv, "lt:c:")) != -1) {
+		if (c == 'l')
+			list = true;
+		else if (c == 't')
+			file = optarg;
+		else if (c == 'c')
+			wanted = optarg;
+		else
+			return KSFT_FAIL;
+	}
+	argv += optind;
+
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		for (user = all[i]; user->name; user++)
+			if (selected(user, argv)) {
+				if (list)
+					puts(user->name);
+				n++;
+			}
+	if (list)
+		return 0;
+	ksft_print_header();
+	if (geteuid())
+		ksft_exit_skip("run me as root\n");
+	if (access(DAX "memmap", F_OK))
+		ksft_exit_skip("no dax0.0 with a memmap attribute\n");
+	dax_save();
+	if (dax_set_transient(2 * MB))
+		ksft_exit_fail_msg("dax0.0 can't be bound with memmap transient\n");
+	ksft_set_plan(n + !!wanted);
+
+	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cache = pool_get("cache");
+	longterm_cap = pool_get("longterm_cap");
+	pool_set("cache", 0);
+	table = open_memstream(&rows, &size);
+	fprintf(table, "User\tResult\tPages\tWhy\n");
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		for (user = all[i]; user->name; user++)
+			if (selected(user, argv)) {
+				pool_set("longterm_cap", 0);
+				run_row(user, table);
+			}
+	fclose(table);
+	pool_set("cache", cache);
+	pool_set("longterm_cap", longterm_cap);
+	dax_restore();
+
+	print_table(rows, stdout, "# ");
+	if (file) {
+		FILE *f = fopen(file, "w");
+
+		if (!f)
+			ksft_exit_fail_msg("%s: %m\n", file);
+		print_table(rows, f, "");
+		fclose(f);
+	}
+	if (wanted)
+		ksft_test_result(has_table(rows, wanted), "the table is that of %s\n",
+				 wanted);
+	ksft_finished();
+}

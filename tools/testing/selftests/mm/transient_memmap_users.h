@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Those who are handed guest memory, each a row of a table; see the .c file */
+#ifndef _TRANSIENT_MEMMAP_USERS_H
+#define _TRANSIENT_MEMMAP_USERS_H
+
+#include "transient_memmap_util.h"
+
+/* What a row returns besides 0, it works, and -errno, it is refused */
+#define USER_FAIL	1	/* something went wrong: user_note() says what */
+#define USER_SKIP	2	/* can't be tried here: user_note() says why */
+
+/* Whether it may, must, or must not have struct pages made */
+enum user_pins { MAY_PIN, PINS, NO_PINS };
+
+/*
+ * Memory without a memmap, for a row to do with as it likes: nobody else uses
+ * it, and it is mapped, with 2 MiB entries, in the row's process alone.
+ */
+struct area {
+	char *mem;
+	size_t len;
+};
+
+struct user {
+	const char *name;
+	int expected;		/* 0 or -errno */
+	enum user_pins pins;
+	const char *why;	/* for the table: of a refusal, or of no pins */
+	int (*run)(struct area *a);
+};
+
+#define AREA_LEN	(64 * MB)
+
+/* Each ends with an entry that has no name. */
+extern const struct user io_users[], gup_users[], net_users[], vhost_users[],
+	dma_users[];
+
+void user_note(const char *fmt, ...) __printf(1, 2);
+
+/* Notes what was wrong and returns USER_FAIL or USER_SKIP. */
+#define user_fail(...)	({ user_note(__VA_ARGS__); USER_FAIL; })
+#define user_skip(...)	({ user_note(__VA_ARGS__); USER_SKIP; })
+
+/*
+ * Have a block's struct pages made and held, by a pipe, until user_let_go(); does
+ * not count as the row's doing.
+ */
+bool user_hold(char *addr);
+void user_let_go(void);
+
+/* Run a shell command, its output kept from the results: its status */
+int sh(const char *fmt, ...) __printf(1, 2);
+
+/* Whether sh() will find a program */
+bool have_program(const char *name);
+
+/* The pool's files in sysfs */
+unsigned long pool_get(const char *name);
+int pool_set(const char *name, unsigned long n);
+
+/* Wait until the pool's @name is @n, ten seconds at most. */
+bool pool_becomes(const char *name, unsigned long n);
+
+/*
+ * One direct transfer by some interface: bytes, or -errno. A refusal before any
+ * transfer is the row's result.
+ */
+typedef long (*transfer_fn)(int fd, bool write, void *buf, size_t len, off_t off);
+
+/*
+ * Transfers at odd places and of odd lengths, between memory of @a and @path,
+ * a disk or a file that may be overwritten; what arrives is compared, and so is
+ * what must not have changed.
+ */
+int check_transfers(struct area *a, const char *path, int flags, size_t unit,
+		    transfer_fn transfer);
+
+long transfer_psync(int fd, bool write, void *buf, size_t len, off_t off);
+
+struct io_uring_sqe;
+struct iovec;
+
+/*
+ * One request by an io_uring of its own, with a buffer registered if @fixed is
+ * not NULL: the result, or -errno
+ */
+long uring_request(int flags, const struct io_uring_sqe *sqe, const struct iovec *fixed);
+
+#endif /* _TRANSIENT_MEMMAP_USERS_H */

@@ -1,0 +1,658 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Block and file I/O with memory that has a transient memmap */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <linux/aio_abi.h>
+#include <linux/bsg.h>
+#include <linux/fs.h>
+#include <linux/io_uring.h>
+#include <scsi/sg.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "transient_memmap_users.h"
+
+/* The interfaces */
+
+long transfer_psync(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	long ret = write ? pwrite(fd, buf, len, off) : pread(fd, buf, len, off);
+
+	return ret < 0 ? -errno : ret;
+}
+
+/* As many pieces as there may be, none smaller than a sector */
+static long transfer_vectored(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	struct iovec iov[IOV_MAX];
+	size_t done = 0, piece = 512;
+	int n = 0;
+	long ret;
+
+	while (done < len) {
+		if (n == IOV_MAX - 1 || piece > len - done)
+			piece = len - done;
+		iov[n++] = (struct iovec) { buf + done, piece };
+		done += piece;
+	}
+	ret = write ? pwritev(fd, iov, n, off) : preadv(fd, iov, n, off);
+	return ret < 0 ? -errno : ret;
+}
+
+static long transfer_aio(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	struct iocb cb = {
+		.aio_lio_opcode = write ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
+		.aio_fildes = fd,
+		.aio_buf = (unsigned long)buf,
+		.aio_nbytes = len,
+		.aio_offset = off,
+	}, *cbs[] = { &cb };
+	struct io_event event = { .res = -EIO };
+	aio_context_t ctx = 0;
+
+	if (syscall(SYS_io_setup, 1, &ctx))
+		return -errno;
+	if (syscall(SYS_io_submit, ctx, 1, cbs) != 1)
+		event.res = -errno;
+	else
+		syscall(SYS_io_getevents, ctx, 1, 1, &event, NULL);
+	syscall(SYS_io_destroy, ctx);
+	return event.res;
+}
+
+long uring_request(int flags, const struct io_uring_sqe *sqe, const struct iovec *fixed)
+{
+	struct io_uring_params p = { .flags = flags | IORING_SETUP_NO_SQARRAY };
+	unsigned int *sq_tail, *cq_head, *cq_tail, submit = 1;
+	int ring = syscall(SYS_io_uring_setup, 1, &p);
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqes;
+	bool more = true;
+	long ret = 0;
+	char *rings;
+
+	if (ring < 0)
+		return -errno;
+	if (fixed && syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS,
+			     fixed, 1)) {
+		ret = -errno;
+		goto out;
+	}
+	/* Both rings are in one mapping. */
+	rings = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+		     IORING_OFF_SQ_RING);
+	sqes = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+		    IORING_OFF_SQES);
+	if (rings == MAP_FAILED || sqes == MAP_FAILED) {
+		ret = -errno;
+		goto out;
+	}
+	sq_tail = (unsigned int *)(rings + p.sq_off.tail);
+	cq_head = (unsigned int *)(rings + p.cq_off.head);
+	cq_tail = (unsigned int *)(rings + p.cq_off.tail);
+	*sqes = *sqe;
+	__atomic_store_n(sq_tail, *sq_tail + 1, __ATOMIC_RELEASE);
+	/* A second completion may tell when the memory is free again. */
+	while (more && ret >= 0) {
+		if (syscall(SYS_io_uring_enter, ring, submit, 1,
+			    IORING_ENTER_GETEVENTS, NULL, 0) < 0) {
+			ret = -errno;
+			break;
+		}
+		submit = 0;
+		while (*cq_head != __atomic_load_n(cq_tail, __ATOMIC_ACQUIRE)) {
+			cqe = (struct io_uring_cqe *)(rings + p.cq_off.cqes) +
+			      *cq_head % p.cq_entries;
+			more = cqe->flags & IORING_CQE_F_MORE;
+			if (!(cqe->flags & IORING_CQE_F_NOTIF))
+				ret = cqe->res;
+			__atomic_store_n(cq_head, *cq_head + 1, __ATOMIC_RELEASE);
+		}
+	}
+	munmap(rings, PAGE);
+	munmap(sqes, PAGE);
+out:
+	close(ring);
+	return ret;
+}
+
+static long uring_transfer(int flags, bool fixed, int fd, bool write, void *buf,
+			   size_t len, off_t off)
+{
+	const struct iovec iov = { buf, len };
+	const struct io_uring_sqe sqe = {
+		.opcode = write ? fixed ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE :
+				  fixed ? IORING_OP_READ_FIXED : IORING_OP_READ,
+		.fd = fd,
+		.addr = (unsigned long)buf,
+		.len = len,
+		.off = off,
+	};
+
+	return uring_request(flags, &sqe, fixed ? &iov : NULL);
+}
+
+static long transfer_uring(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	return uring_transfer(0, false, fd, write, buf, len, off);
+}
+
+static long transfer_polled(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	return uring_transfer(IORING_SETUP_IOPOLL, false, fd, write, buf, len, off);
+}
+
+static long transfer_fixed(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	return uring_transfer(0, true, fd, write, buf, len, off);
+}
+
+/* SCSI commands, as struct sg_io_hdr or struct sg_io_v4 */
+
+static void rw_10(unsigned char *cdb, bool write, size_t len, off_t off)
+{
+	unsigned int lba = off / 512, nr = len / 512;
+
+	memset(cdb, 0, 10);
+	cdb[0] = write ? 0x2a : 0x28;
+	cdb[2] = lba >> 24;
+	cdb[3] = lba >> 16;
+	cdb[4] = lba >> 8;
+	cdb[5] = lba;
+	cdb[7] = nr >> 8;
+	cdb[8] = nr;
+}
+
+static long transfer_sg_io(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	unsigned char cdb[10], sense[32];
+	struct sg_io_hdr hdr = {
+		.interface_id = 'S',
+		.dxfer_direction = write ? SG_DXFER_TO_DEV : SG_DXFER_FROM_DEV,
+		.cmd_len = sizeof(cdb),
+		.cmdp = cdb,
+		.mx_sb_len = sizeof(sense),
+		.sbp = sense,
+		.dxferp = buf,
+		.dxfer_len = len,
+		.timeout = 20000,
+		.flags = SG_FLAG_DIRECT_IO,
+	};
+
+	rw_10(cdb, write, len, off);
+	if (ioctl(fd, SG_IO, &hdr))
+		return -errno;
+	return hdr.status || hdr.host_status ? -EIO : (long)len - hdr.resid;
+}
+
+static long transfer_bsg(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	unsigned char cdb[10], sense[32];
+	struct sg_io_v4 hdr = {
+		.guard = 'Q',
+		.protocol = BSG_PROTOCOL_SCSI,
+		.subprotocol = BSG_SUB_PROTOCOL_SCSI_CMD,
+		.request_len = sizeof(cdb),
+		.request = (unsigned long)cdb,
+		.max_response_len = sizeof(sense),
+		.response = (unsigned long)sense,
+		.timeout = 20000,
+	};
+
+	rw_10(cdb, write, len, off);
+	if (write) {
+		hdr.dout_xfer_len = len;
+		hdr.dout_xferp = (unsigned long)buf;
+	} else {
+		hdr.din_xfer_len = len;
+		hdr.din_xferp = (unsigned long)buf;
+	}
+	if (ioctl(fd, SG_IO, &hdr))
+		return -errno;
+	return hdr.device_status || hdr.transport_status ? -EIO : (long)len;
+}
+
+/*
+ * What is on a disk or in a file, by way of ordinary memory: @fd is open for the
+ * page cache, or what is to be used by a transfer_fn
+ */
+
+static bool contents_put(int fd, transfer_fn by, size_t len, off_t off, int seed)
+{
+	char *p = malloc(len);
+	bool ok;
+
+	fill(p, len, seed);
+	ok = by(fd, true, p, len, off) == (long)len;
+	fsync(fd);
+	ioctl(fd, BLKFLSBUF);
+	free(p);
+	return ok;
+}
+
+static bool contents_are(int fd, transfer_fn by, size_t len, off_t off, int seed)
+{
+	char *p = malloc(len);
+	bool ok;
+
+	ioctl(fd, BLKFLSBUF);
+	ok = by(fd, false, p, len, off) == (long)len && same(p, len, seed) == len;
+	free(p);
+	return ok;
+}
+
+/* The way to the data that is tested, and another one */
+struct way {
+	int fd, fd2;
+	transfer_fn by, by2;
+};
+
+/* One transfer each way */
+static int check_transfer(const struct way *way, char *buf, size_t len, off_t off,
+			  int seed)
+{
+	long ret;
+
+	fill(buf, len, seed);
+	ret = way->by(way->fd, true, buf, len, off);
+	if (ret < 0)
+		return ret;
+	if (ret != (long)len)
+		return user_fail("%ld of %zu bytes were written", ret, len);
+	if (!contents_are(way->fd2, way->by2, len, off, seed))
+		return user_fail("%zu bytes written are not there", len);
+
+	if (!contents_put(way->fd2, way->by2, len, off, seed + 1))
+		return user_fail("can't write from ordinary memory");
+	memset(buf - PAGE, 0x3c, len + 2 * PAGE);
+	ret = way->by(way->fd, false, buf, len, off);
+	if (ret < 0)
+		return ret;
+	if (ret != (long)len)
+		return user_fail("%ld of %zu bytes were read", ret, len);
+	if (same(buf, len, seed + 1) != len)
+		return user_fail("byte %zu of %zu that were read is wrong",
+				 same(buf, len, seed + 1), len);
+	if (!all_bytes(buf - PAGE, PAGE, 0x3c) || !all_bytes(buf + len, PAGE, 0x3c))
+		return user_fail("bytes beside %zu that were read changed", len);
+	return 0;
+}
+
+static int check_way(struct area *a, const struct way *way, size_t unit)
+{
+	const size_t lens[] = {
+		unit, 4 * KB, 4 * KB + unit, 68 * KB + unit, 512 * KB - unit
+	};
+	int seed = 1, ret = 0;
+	size_t i;
+
+	/* Each begins a unit short of a block's end, and then of a page's. */
+	for (i = 0; i < ARRAY_SIZE(lens) && !ret; i++) {
+		ret = check_transfer(way, a->mem + (2 * i + 2) * 2 * MB - unit,
+				     lens[i], i * 640 * KB, seed);
+		seed += 2;
+		if (!ret)
+			ret = check_transfer(way, a->mem + 40 * MB + 7 * PAGE - unit,
+					     lens[i], unit * i, seed);
+		seed += 2;
+	}
+	return ret;
+}
+
+int check_transfers(struct area *a, const char *path, int flags, size_t unit,
+		    transfer_fn transfer)
+{
+	struct way way = {
+		.fd = open(path, O_RDWR | O_CLOEXEC | flags, 0600),
+		.by = transfer,
+		.fd2 = open(path, O_RDWR | O_CLOEXEC),
+		.by2 = transfer_psync,
+	};
+	int ret;
+
+	if (way.fd < 0 || way.fd2 < 0)
+		return user_fail("can't open %s: %m", path);
+	ret = check_way(a, &way, unit);
+	close(way.fd);
+	close(way.fd2);
+	return ret;
+}
+
+/* A disk in memory, with a queue that is polled */
+
+#define DISK	"/dev/tm_users"
+
+static int disk_transfers(struct area *a, transfer_fn transfer)
+{
+	int ret;
+
+	nullb_make("tm_users", "16", "10000");
+	if (access(DISK, F_OK))
+		return user_skip("no null_blk with configfs");
+	ret = check_transfers(a, DISK, O_DIRECT, 512, transfer);
+	nullb_remove("tm_users");
+	return ret;
+}
+
+static int disk_psync(struct area *a) { return disk_transfers(a, transfer_psync); }
+static int disk_vectored(struct area *a) { return disk_transfers(a, transfer_vectored); }
+static int disk_aio(struct area *a) { return disk_transfers(a, transfer_aio); }
+static int disk_uring(struct area *a) { return disk_transfers(a, transfer_uring); }
+static int disk_polled(struct area *a) { return disk_transfers(a, transfer_polled); }
+static int disk_fixed(struct area *a) { return disk_transfers(a, transfer_fixed); }
+
+static int disk_fixed_allowed(struct area *a)
+{
+	pool_set("longterm_cap", 8);
+	return disk_fixed(a);
+}
+
+/* Commands without data take nothing of the caller's. */
+static int disk_discard(struct area *a)
+{
+	uint64_t range[2] = { 1 * MB, 1 * MB };
+	int fd, cached, ret = 0;
+
+	nullb_make("tm_users", "16", "10000");
+	cached = open(DISK, O_RDWR | O_CLOEXEC);
+	fd = open(DISK, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (fd < 0)
+		return user_skip("no null_blk with configfs");
+	memcpy(a->mem, range, sizeof(range));
+	if (!contents_put(cached, transfer_psync, 4 * MB, 0, 7))
+		ret = user_fail("can't write %s", DISK);
+	else if (ioctl(fd, BLKZEROOUT, a->mem))
+		ret = -errno;
+	else if (!contents_are(cached, transfer_psync, 1 * MB, 0, 7) ||
+		 contents_are(cached, transfer_psync, 4 * MB, 0, 7))
+		ret = user_fail("the wrong part was zeroed");
+	/* Whether it discards is the disk's choice. */
+	else if (ioctl(fd, BLKDISCARD, a->mem) && errno != EOPNOTSUPP)
+		ret = -errno;
+	close(fd);
+	close(cached);
+	nullb_remove("tm_users");
+	return ret;
+}
+
+/* File systems */
+
+static int on_fs(struct area *a, const char *fs, const char *mb, const char *mkfs,
+		 int (*test)(struct area *a))
+{
+	int ret;
+
+	nullb_make("tm_users", mb, "10000");
+	if (access(DISK, F_OK))
+		return user_skip("no null_blk with configfs");
+	mkdir("mnt", 0700);
+	if (!have_program(mkfs))
+		ret = user_skip("no mkfs.%s", fs);
+	else if (sh("PATH=$PATH:/usr/sbin:/sbin %s " DISK, mkfs))
+		ret = user_fail("mkfs.%s failed", fs);
+	else if (mount(DISK, "mnt", fs, 0, NULL))
+		ret = errno == ENODEV ? user_skip("no %s", fs) :
+					user_fail("can't mount %s: %m", fs);
+	else
+		ret = test(a);
+	umount2("mnt", 0);
+	nullb_remove("tm_users");
+	return ret;
+}
+
+static int direct_file(struct area *a)
+{
+	int fd = open("mnt/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (ftruncate(fd, 8 * MB))
+		return user_fail("can't make a file: %m");
+	close(fd);
+	return check_transfers(a, "mnt/file", O_DIRECT, 512, transfer_psync) ?:
+	       check_transfers(a, "mnt/file", O_DIRECT, 512, transfer_aio);
+}
+
+static int ext4_file(struct area *a)
+{
+	return on_fs(a, "ext4", "64", "mkfs.ext4", direct_file);
+}
+
+static int xfs_file(struct area *a)
+{
+	return on_fs(a, "xfs", "320", "mkfs.xfs", direct_file);
+}
+
+static int loop_over_file(struct area *a)
+{
+	char dev[64];
+	FILE *f;
+	int ret;
+
+	if (!have_program("losetup"))
+		return user_skip("no losetup");
+	if (sh("truncate -s 8M mnt/image"))
+		return user_fail("can't make a file");
+	f = popen("/sbin/losetup --show --direct-io=on -f mnt/image", "r");
+	if (!f || !fgets(dev, sizeof(dev), f) || strncmp(dev, "/dev/loop", 9)) {
+		ret = user_fail("losetup failed");
+		dev[0] = 0;
+	} else {
+		dev[strcspn(dev, "\n")] = 0;
+		ret = check_transfers(a, dev, O_DIRECT, 512, transfer_psync) ?:
+		      check_transfers(a, dev, O_DIRECT, 512, transfer_aio);
+	}
+	if (f)
+		pclose(f);
+	if (dev[0] && sh("/sbin/losetup -d %s", dev))
+		ret = user_fail("can't detach %s", dev);
+	return ret;
+}
+
+static int loop_disk(struct area *a)
+{
+	return on_fs(a, "ext4", "64", "mkfs.ext4", loop_over_file);
+}
+
+static int buffered_file(struct area *a)
+{
+	return check_transfers(a, "file", O_CREAT, 1, transfer_psync) ?:
+	       check_transfers(a, "file", O_CREAT, 1, transfer_vectored);
+}
+
+/* Device mapper: targets that look at the data */
+
+static int on_dm(struct area *a, const char *table)
+{
+	int ret;
+
+	nullb_make("tm_users", "16", "10000");
+	if (access(DISK, F_OK))
+		return user_skip("no null_blk with configfs");
+	if (!have_program("dmsetup"))
+		ret = user_skip("no dmsetup");
+	else if (sh("/sbin/dmsetup --noudevsync create tm_users --table '%s'", table) ||
+		 sh("/sbin/dmsetup --noudevsync mknodes tm_users"))
+		ret = user_fail("dmsetup create failed");
+	/* Some can't be read before they were written. */
+	else if (sh("dd if=/dev/zero of=/dev/mapper/tm_users bs=1M count=8"))
+		ret = user_fail("can't write to the target");
+	else
+		ret = check_transfers(a, "/dev/mapper/tm_users", O_DIRECT, 512,
+				      transfer_psync) ?:
+		      check_transfers(a, "/dev/mapper/tm_users", O_DIRECT, 512,
+				      transfer_aio);
+	if (ret != USER_SKIP && sh("/sbin/dmsetup --noudevsync remove --retry tm_users"))
+		ret = ret ?: user_fail("dmsetup remove failed");
+	nullb_remove("tm_users");
+	return ret;
+}
+
+static int dm_crypt(struct area *a)
+{
+	/* The key is of no secret: 256 bits for xts(aes) */
+	return on_dm(a, "0 16384 crypt capi:xts(aes)-plain64 "
+		     "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f "
+		     "0 " DISK " 0");
+}
+
+static int dm_integrity(struct area *a)
+{
+	return on_dm(a, "0 16384 integrity " DISK " 0 4 D 1 internal_hash:sha256");
+}
+
+/* SCSI: a disk that checks the protection information of what it gets */
+
+#define SCSI_DEBUG	"/sys/bus/pseudo/drivers/scsi_debug/"
+
+/* The file in directory @dir of the first scsi_debug disk, or NULL */
+static const char *scsi_find(const char *dir)
+{
+	static char path[PATH_MAX];
+	const char *found = NULL;
+	struct dirent *entry;
+	DIR *d;
+
+	d = opendir("/sys/bus/scsi/devices");
+	while (d && !found && (entry = readdir(d))) {
+		struct dirent *sub = NULL;
+		DIR *subdir;
+
+		snprintf(path, sizeof(path), "/sys/bus/scsi/devices/%s/model",
+			 entry->d_name);
+		if (strncmp(read_str(path), "scsi_debug", 10))
+			continue;
+		snprintf(path, sizeof(path), "/sys/bus/scsi/devices/%s/%s",
+			 entry->d_name, dir);
+		subdir = opendir(path);
+		while (subdir && (sub = readdir(subdir)) && sub->d_name[0] == '.')
+			;
+		if (sub) {
+			snprintf(path, sizeof(path), "/dev/%s%s",
+				 !strcmp(dir, "bsg") ? "bsg/" : "", sub->d_name);
+			found = path;
+		}
+		if (subdir)
+			closedir(subdir);
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+/* The disk may be there before it can be opened. */
+static int scsi_open(const char *dir, int flags)
+{
+	const char *path;
+	int i, fd = -1;
+
+	for (i = 0; i < 1000 && fd < 0; i++) {
+		path = scsi_find(dir);
+		if (path)
+			fd = open(path, O_RDWR | O_CLOEXEC | flags);
+		if (fd < 0)
+			usleep(10000);
+	}
+	return fd;
+}
+
+static void scsi_remove(void)
+{
+	int i;
+
+	/* Who had it open a moment ago may still hold on to it. */
+	for (i = 0; i < 500 && scsi_find("block"); i++) {
+		write_str(SCSI_DEBUG "add_host", "-1");
+		usleep(10000);
+	}
+}
+
+/* Commands that were made here, to a node in directory @dir */
+static int scsi_commands(struct area *a, const char *dir, transfer_fn transfer)
+{
+	struct way way = { .by = transfer, .by2 = transfer };
+	int ret;
+
+	if (write_str(SCSI_DEBUG "add_host", "1"))
+		return user_skip("no scsi_debug");
+	way.fd = scsi_open(dir, 0);
+	way.fd2 = way.fd;
+	ret = way.fd < 0 ? user_fail("no %s of scsi_debug", dir) :
+			   check_way(a, &way, 512);
+	close(way.fd);
+	scsi_remove();
+	return ret;
+}
+
+static int scsi_protected(struct area *a)
+{
+	char disk[PATH_MAX];
+	int fd, ret;
+
+	if (atoi(read_str("/sys/module/scsi_debug/parameters/dix")) == 0 ||
+	    atoi(read_str("/sys/module/scsi_debug/parameters/dif")) == 0)
+		return user_skip("needs scsi_debug.dif=1 scsi_debug.dix=1");
+	if (write_str(SCSI_DEBUG "add_host", "1"))
+		return user_skip("no scsi_debug");
+	fd = scsi_open("block", 0);
+	if (fd < 0) {
+		ret = user_fail("no disk of scsi_debug");
+	} else {
+		/* Never written, it has no valid protection information. */
+		strcpy(disk, scsi_find("block"));
+		ret = contents_put(fd, transfer_psync, 8 * MB, 0, 0) ?
+			check_transfers(a, disk, O_DIRECT, 512, transfer_psync) :
+			user_fail("can't write %s", disk);
+		close(fd);
+	}
+	scsi_remove();
+	return ret;
+}
+
+static int scsi_sg_io(struct area *a)
+{
+	return scsi_commands(a, "block", transfer_sg_io);
+}
+
+static int scsi_sg(struct area *a)
+{
+	char was = read_str("/proc/scsi/sg/allow_dio")[0];
+	int ret;
+
+	if (write_str("/proc/scsi/sg/allow_dio", "1"))
+		return user_skip("no sg driver");
+	ret = scsi_commands(a, "scsi_generic", transfer_sg_io);
+	if (was == '0')
+		write_str("/proc/scsi/sg/allow_dio", "0");
+	return ret;
+}
+
+static int scsi_bsg(struct area *a)
+{
+	return scsi_commands(a, "bsg", transfer_bsg);
+}
+
+const struct user io_users[] = {
+	{ "read(2), write(2), O_DIRECT", 0, PINS, NULL, disk_psync },
+	{ "preadv, pwritev, IOV_MAX pieces", 0, PINS, NULL, disk_vectored },
+	{ "libaio", 0, PINS, NULL, disk_aio },
+	{ "io_uring", 0, PINS, NULL, disk_uring },
+	{ "io_uring, polled", 0, PINS, NULL, disk_polled },
+	{ "io_uring, registered buffers", -EOPNOTSUPP, NO_PINS,
+	  "long-term pin", disk_fixed },
+	{ "io_uring, registered buffers, allowed", 0, PINS,
+	  "longterm_cap is not 0", disk_fixed_allowed },
+	{ "write zeroes, discard", 0, NO_PINS, "no data", disk_discard },
+	{ "read(2), write(2), page cache", 0, NO_PINS, "copied", buffered_file },
+	{ "file on ext4, O_DIRECT", 0, PINS, NULL, ext4_file },
+	{ "file on xfs, O_DIRECT", 0, PINS, NULL, xfs_file },
+	{ "loop, direct-io", 0, PINS, NULL, loop_disk },
+	{ "dm-crypt", 0, PINS, NULL, dm_crypt },
+	{ "dm-integrity", 0, PINS, NULL, dm_integrity },
+	{ "SCSI disk with T10 protection", 0, PINS, NULL, scsi_protected },
+	{ "SCSI disk, SG_IO", 0, PINS, NULL, scsi_sg_io },
+	{ "sg, direct", 0, PINS, NULL, scsi_sg },
+	{ "bsg", 0, PINS, NULL, scsi_bsg },
+	{}
+};

@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The network with memory that has a transient memmap, vhost aside */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <linux/errqueue.h>
+#include <linux/ethtool.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_xdp.h>
+#include <linux/io_uring.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <rdma/ib_user_verbs.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include "transient_memmap_users.h"
+
+#ifndef SO_ZEROCOPY
+#define SO_ZEROCOPY	60
+#endif
+#ifndef MSG_ZEROCOPY
+#define MSG_ZEROCOPY	0x4000000
+#endif
+#ifndef AF_XDP
+#define AF_XDP		44
+#endif
+#ifndef SOL_XDP
+#define SOL_XDP		283
+#endif
+
+#define PORT	4711
+
+/* What is sent: from the middle of a block, and across the ends of some */
+static const size_t lengths[] = { 1, 1500, 4097, 60001 };
+
+#define STREAM_LEN	(5 * MB + 3)
+
+static int own_network(void)
+{
+	if (unshare(CLONE_NEWNET))
+		return user_skip("no network namespaces");
+	if (sh("ip link set lo up"))
+		return user_fail("no loopback interface");
+	return 0;
+}
+
+/* The other side: a process, in a network namespace of its own for veth */
+struct peer {
+	pid_t pid;
+	int up, down;	/* bytes to and from it mean: go on */
+	const char *addr;
+};
+
+static bool step(int fd_out, int fd_in)
+{
+	char c = 0;
+
+	return write(fd_out, &c, 1) == 1 && read(fd_in, &c, 1) == 1;
+}
+
+static struct sockaddr_in address(const char *addr)
+{
+	return (struct sockaddr_in) {
+		.sin_family = AF_INET,
+		.sin_port = htons(PORT),
+		.sin_addr.s_addr = inet_addr(addr),
+	};
+}
+
+static bool receive_stream(int fd, char *buf)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < STREAM_LEN) {
+		n = read(fd, buf + done, STREAM_LEN - done);
+		if (n <= 0)
+			return false;
+		done += n;
+	}
+	return same(buf, STREAM_LEN, 1) == STREAM_LEN;
+}
+
+static bool receive_datagrams(int fd, char *buf)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lengths); i++)
+		if (recv(fd, buf, 1 * MB, 0) != (ssize_t)lengths[i] ||
+		    same(buf, lengths[i], i) != lengths[i])
+			return false;
+	return true;
+}
+
+static int peer_main(int up, int down, bool veth, int type)
+{
+	char *buf = malloc(STREAM_LEN);
+	struct sockaddr_in sin;
+	int fd, one = 1;
+
+	if (veth && unshare(CLONE_NEWNET))
+		return 1;
+	/* Now the other one can make the link. */
+	if (!step(up, down))
+		return 2;
+	if (veth && sh("ip addr add 10.9.9.2/24 dev veth1 && ip link set veth1 up"))
+		return 3;
+	sin = address(veth ? "10.9.9.2" : "127.0.0.1");
+	fd = socket(AF_INET, type, 0);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&sin, sizeof(sin)) ||
+	    (type == SOCK_STREAM && listen(fd, 1)) || !step(up, down))
+		return 4;
+	if (type == SOCK_DGRAM)
+		return receive_datagrams(fd, buf) ? 0 : 5;
+	fd = accept(fd, NULL, NULL);
+	return receive_stream(fd, buf) ? 0 : 6;
+}
+
+/*
+ * TCP has to compute the checksums then, over the pages. UDP would not even try
+ * without a copy.
+ */
+static int checksum_in_software(const char *name)
+{
+	struct ethtool_value value = { .cmd = ETHTOOL_STXCSUM };
+	struct ifreq ifr = { .ifr_data = (void *)&value };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), ret;
+
+	strcpy(ifr.ifr_name, name);
+	ret = ioctl(fd, SIOCETHTOOL, &ifr);
+	close(fd);
+	return ret;
+}
+
+static int peer_start(struct peer *peer, bool veth, int type)
+{
+	int up[2], down[2];
+	char c;
+
+	if (pipe(up) || pipe(down))
+		return user_fail("no pipes: %m");
+	peer->pid = fork();
+	if (!peer->pid)
+		_exit(peer_main(up[1], down[0], veth, type));
+	peer->up = up[0];
+	peer->down = down[1];
+	peer->addr = veth ? "10.9.9.2" : "127.0.0.1";
+	if (read(peer->up, &c, 1) != 1)
+		return user_fail("no second network namespace");
+	if (veth && (sh("ip link add veth0 type veth peer name veth1 netns %d &&"
+			"ip addr add 10.9.9.1/24 dev veth0 && ip link set veth0 up",
+			peer->pid) ||
+		     (type == SOCK_STREAM && checksum_in_software("veth0"))))
+		return user_fail("no pair of veth");
+	if (!step(peer->down, peer->up) || write(peer->down, &c, 1) != 1)
+		return user_fail("the receiver has no socket");
+	return 0;
+}
+
+static int peer_result(struct peer *peer)
+{
+	int status;
+
+	if (waitpid(peer->pid, &status, 0) != peer->pid || status)
+		return user_fail("what was received is wrong: %#x", status);
+	return 0;
+}
+
+/* Wait until the kernel says of @nr calls that their memory is free again. */
+static int wait_completions(int fd, unsigned int nr)
+{
+	unsigned int done = 0;
+
+	while (done < nr) {
+		struct pollfd pfd = { .fd = fd };
+		char control[128];
+		struct msghdr msg = {
+			.msg_control = control,
+			.msg_controllen = sizeof(control),
+		};
+		struct sock_extended_err *err;
+
+		if (poll(&pfd, 1, 20000) != 1)
+			return user_fail("%u of %u completions came", done, nr);
+		if (recvmsg(fd, &msg, MSG_ERRQUEUE) < 0)
+			return user_fail("no completion: %m");
+		err = (void *)CMSG_DATA(CMSG_FIRSTHDR(&msg));
+		if (err->ee_origin != SO_EE_ORIGIN_ZEROCOPY || err->ee_errno)
+			return user_fail("an error instead of a completion");
+		done += err->ee_data - err->ee_info + 1;
+	}
+	return 0;
+}
+
+/* All of it, of whichever lengths the kernel takes */
+static long send_zerocopy(int fd, const char *buf, size_t len)
+{
+	unsigned int calls = 0;
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < len) {
+		n = send(fd, buf + done, len - done, MSG_ZEROCOPY);
+		if (n < 0)
+			return -errno;
+		done += n;
+		calls++;
+	}
+	return wait_completions(fd, calls);
+}
+
+/*
+ * The completion is not waited for: it may come as late as the next packet, for
+ * ordinary memory as well. The pages have to be free anyway.
+ */
+static long send_zerocopy_only(int fd, const char *buf, size_t len)
+{
+	ssize_t n = send(fd, buf, len, MSG_ZEROCOPY);
+
+	return n < 0 ? -errno : 0;
+}
+
+static long send_uring_zc(int fd, const char *buf, size_t len)
+{
+	const struct io_uring_sqe sqe = {
+		.opcode = IORING_OP_SEND_ZC,
+		.fd = fd,
+		.addr = (unsigned long)buf,
+		.len = len,
+		.msg_flags = MSG_WAITALL,
+	};
+	long n = uring_request(0, &sqe, NULL);
+
+	return n < 0 ? n : n == (long)len ? 0 : -EIO;
+}
+
+static int check_send(struct area *a, bool veth, int type,
+		      long (*send_fn)(int fd, const char *buf, size_t len))
+{
+	struct sockaddr_in sin;
+	struct peer peer;
+	int fd, one = 1, ret;
+	size_t i;
+
+	ret = own_network() ?: peer_start(&peer, veth, type);
+	if (ret)
+		return ret;
+	sin = address(peer.addr);
+	fd = socket(AF_INET, type, 0);
+	if (connect(fd, (struct sockaddr *)&sin, sizeof(sin)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)))
+		return user_fail("can't connect: %m");
+
+	if (type == SOCK_STREAM) {
+		fill(a->mem + PAGE - 7, STREAM_LEN, 1);
+		ret = send_fn(fd, a->mem + PAGE - 7, STREAM_LEN);
+	}
+	for (i = 0; type == SOCK_DGRAM && i < ARRAY_SIZE(lengths) && !ret; i++) {
+		char *buf = a->mem + (i + 1) * 2 * MB - 700;
+
+		fill(buf, lengths[i], i);
+		ret = send_fn(fd, buf, lengths[i]);
+	}
+	close(fd);
+	if (ret)
+		return ret;
+	return peer_result(&peer);
+}
+
+static int zerocopy_tcp(struct area *a)
+{
+	return check_send(a, false, SOCK_STREAM, send_zerocopy);
+}
+
+static int zerocopy_udp(struct area *a)
+{
+	return check_send(a, false, SOCK_DGRAM, send_zerocopy);
+}
+
+static int zerocopy_tcp_veth(struct area *a)
+{
+	return check_send(a, true, SOCK_STREAM, send_zerocopy);
+}
+
+static int zerocopy_udp_veth(struct area *a)
+{
+	return check_send(a, true, SOCK_DGRAM, send_zerocopy_only);
+}
+
+static int uring_send_zc(struct area *a)
+{
+	return check_send(a, false, SOCK_STREAM, send_uring_zc);
+}
+
+/* Frames of an experimental type, over the loopback interface */
+
+#define ETH_P_TEST	0x88b5
+#define FRAME_LEN	(sizeof(struct ethhdr) + 1400)
+
+static struct sockaddr_ll lo_address(void)
+{
+	return (struct sockaddr_ll) {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_TEST),
+		.sll_ifindex = if_nametoindex("lo"),
+	};
+}
+
+static int packet_socket(void)
+{
+	struct timeval timeout = { .tv_sec = 20 };
+	struct sockaddr_ll sll = lo_address();
+	int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_TEST));
+
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&sll, sizeof(sll)))
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	return fd;
+}
+
+static void make_frame(char *frame, int seed)
+{
+	struct ethhdr eth = { .h_proto = htons(ETH_P_TEST) };
+
+	fill(frame, FRAME_LEN, seed);
+	memcpy(frame, &eth, sizeof(eth));
+}
+
+static bool is_frame(const char *frame, int seed)
+{
+	char want[FRAME_LEN];
+
+	make_frame(want, seed);
+	return !memcmp(frame, want, FRAME_LEN);
+}
+
+static int af_packet(struct area *a)
+{
+	char *out = a->mem + 2 * MB - 100, *in = a->mem + 4 * MB - 100;
+	int fd, other, ret;
+
+	ret = own_network();
+	if (ret)
+		return ret;
+	other = packet_socket();
+	fd = packet_socket();
+	if (fd < 0 || other < 0)
+		return user_skip("no AF_PACKET");
+	make_frame(out, 3);
+	if (send(fd, out, FRAME_LEN, 0) != (ssize_t)FRAME_LEN)
+		return -errno;
+	if (recv(other, in, FRAME_LEN, 0) != (ssize_t)FRAME_LEN || !is_frame(in, 3))
+		return user_fail("the frame received is not the one sent");
+	return 0;
+}
+
+#define XDP_FRAMES	64
+
+static int xdp_umem(struct area *a)
+{
+	struct xdp_umem_reg reg = {
+		.addr = (unsigned long)a->mem,
+		.len = XDP_FRAMES * PAGE,
+		.chunk_size = PAGE,
+	};
+	int n = XDP_FRAMES, fd, ret;
+
+	ret = own_network();
+	if (ret)
+		return ret;
+	fd = socket(AF_XDP, SOCK_RAW, 0);
+	if (fd < 0)
+		return user_skip("no AF_XDP");
+	if (setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg))) {
+		ret = -errno;
+		close(fd);
+		return ret;
+	}
+	if (setsockopt(fd, SOL_XDP, XDP_UMEM_FILL_RING, &n, sizeof(n)) ||
+	    setsockopt(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &n, sizeof(n)) ||
+	    setsockopt(fd, SOL_XDP, XDP_TX_RING, &n, sizeof(n)))
+		return user_fail("no rings: %m");
+	return fd + 1000;
+}
+
+static int af_xdp(struct area *a)
+{
+	return xdp_umem(a);
+}
+
+/* Sends a frame out of the umem, in copy mode. */
+static int af_xdp_allowed(struct area *a)
+{
+	struct sockaddr_xdp sxdp = { .sxdp_family = AF_XDP, .sxdp_flags = XDP_COPY };
+	struct xdp_mmap_offsets off;
+	socklen_t len = sizeof(off);
+	struct xdp_desc *desc;
+	char *tx, *done, got[FRAME_LEN];
+	int fd, other, i;
+
+	pool_set("longterm_cap", 8);
+	fd = xdp_umem(a) - 1000;
+	if (fd < 0)
+		return fd + 1000;
+	other = packet_socket();
+	sxdp.sxdp_ifindex = if_nametoindex("lo");
+	if (getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &off, &len))
+		return user_fail("no offsets: %m");
+	tx = mmap(NULL, off.tx.desc + XDP_FRAMES * sizeof(*desc),
+		  PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd,
+		  XDP_PGOFF_TX_RING);
+	done = mmap(NULL, off.cr.desc + XDP_FRAMES * sizeof(uint64_t),
+		    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd,
+		    XDP_UMEM_PGOFF_COMPLETION_RING);
+	if (tx == MAP_FAILED || done == MAP_FAILED ||
+	    bind(fd, (struct sockaddr *)&sxdp, sizeof(sxdp)))
+		return user_fail("can't bind: %m");
+	if (!pool_get("longterm"))
+		return user_fail("no long-term pin is counted");
+
+	make_frame(a->mem + 5 * PAGE, 4);
+	desc = (struct xdp_desc *)(tx + off.tx.desc);
+	desc[0] = (struct xdp_desc) { .addr = 5 * PAGE, .len = FRAME_LEN };
+	__atomic_store_n((uint32_t *)(tx + off.tx.producer), 1, __ATOMIC_RELEASE);
+	if (sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN)
+		return user_fail("can't send: %m");
+	if (recv(other, got, FRAME_LEN, 0) != (ssize_t)FRAME_LEN || !is_frame(got, 4))
+		return user_fail("the frame received is not the one sent");
+	for (i = 0; i < 1000; i++) {
+		if (__atomic_load_n((uint32_t *)(done + off.cr.producer),
+				    __ATOMIC_ACQUIRE) == 1)
+			return 0;
+		usleep(10000);
+	}
+	return user_fail("the frame is not given back");
+}
+
+/* RDMA: a memory region of the device in software */
+
+#define UVERBS	"/dev/infiniband/uverbs0"
+
+static int uverbs(int fd, int command, void *req, size_t len, size_t response)
+{
+	struct ib_uverbs_cmd_hdr *hdr = req;
+
+	hdr->command = command;
+	hdr->in_words = len / 4;
+	hdr->out_words = response / 4;
+	return write(fd, req, len) == (ssize_t)len ? 0 : -errno;
+}
+
+static int register_region(int fd, struct area *a)
+{
+	struct ib_uverbs_get_context_resp context_resp;
+	struct ib_uverbs_alloc_pd_resp pd_resp;
+	/* Drivers may add to the response. */
+	struct {
+		struct ib_uverbs_reg_mr_resp resp;
+		char more[64];
+	} mr_resp;
+	struct {
+		struct ib_uverbs_cmd_hdr hdr;
+		struct ib_uverbs_get_context cmd;
+	} context = { .cmd.response = (unsigned long)&context_resp };
+	struct {
+		struct ib_uverbs_cmd_hdr hdr;
+		struct ib_uverbs_alloc_pd cmd;
+	} pd = { .cmd.response = (unsigned long)&pd_resp };
+	struct {
+		struct ib_uverbs_cmd_hdr hdr;
+		struct ib_uverbs_reg_mr cmd;
+	} mr = { .cmd = {
+		.response = (unsigned long)&mr_resp,
+		.start = (unsigned long)a->mem,
+		.hca_va = (unsigned long)a->mem,
+		.length = 3 * MB,
+		.access_flags = 1,	/* local write */
+	} };
+	struct {
+		struct ib_uverbs_cmd_hdr hdr;
+		struct ib_uverbs_dereg_mr cmd;
+	} dereg = {};
+	int err;
+
+	err = uverbs(fd, IB_USER_VERBS_CMD_GET_CONTEXT, &context, sizeof(context),
+		     sizeof(context_resp)) ?:
+	      uverbs(fd, IB_USER_VERBS_CMD_ALLOC_PD, &pd, sizeof(pd),
+		     sizeof(pd_resp));
+	if (err)
+		return user_fail("no protection domain: %s", strerror(-err));
+	mr.cmd.pd_handle = pd_resp.pd_handle;
+	err = uverbs(fd, IB_USER_VERBS_CMD_REG_MR, &mr, sizeof(mr), sizeof(mr_resp));
+	if (err)
+		return err;
+	if (pool_get("longterm") != 2)
+		return user_fail("%lu long-term blocks, not 2", pool_get("longterm"));
+	dereg.cmd.mr_handle = mr_resp.resp.mr_handle;
+	err = uverbs(fd, IB_USER_VERBS_CMD_DEREG_MR, &dereg, sizeof(dereg), 0);
+	if (err)
+		return user_fail("can't unregister: %s", strerror(-err));
+	return pool_becomes("longterm", 0) ? 0 : user_fail("long-term pins remain");
+}
+
+static int rdma_region(struct area *a)
+{
+	int fd = -1, i, ret;
+
+	if (!have_program("rdma"))
+		return user_skip("no rdma");
+	if (sh("rdma link add tm_rxe type rxe netdev lo"))
+		return user_skip("no rxe");
+	for (i = 0; i < 500 && fd < 0; i++) {
+		fd = open(UVERBS, O_RDWR | O_CLOEXEC);
+		usleep(10000);
+	}
+	ret = fd < 0 ? user_fail("no " UVERBS ": %m") : register_region(fd, a);
+	close(fd);
+	sh("rdma link delete tm_rxe");
+	return ret;
+}
+
+static int rdma_region_allowed(struct area *a)
+{
+	pool_set("longterm_cap", 8);
+	return rdma_region(a);
+}
+
+const struct user net_users[] = {
+	{ "TCP, MSG_ZEROCOPY", 0, PINS, NULL, zerocopy_tcp },
+	{ "TCP, MSG_ZEROCOPY, veth", 0, PINS, NULL, zerocopy_tcp_veth },
+	{ "TCP, io_uring send_zc", 0, PINS, NULL, uring_send_zc },
+	{ "UDP, MSG_ZEROCOPY", 0, PINS, NULL, zerocopy_udp },
+	{ "UDP, MSG_ZEROCOPY, veth", 0, PINS, NULL, zerocopy_udp_veth },
+	{ "AF_PACKET", 0, NO_PINS, "copied", af_packet },
+	{ "AF_XDP umem", -EOPNOTSUPP, NO_PINS, "long-term pin", af_xdp },
+	{ "AF_XDP umem, allowed", 0, PINS, "longterm_cap is not 0", af_xdp_allowed },
+	{ "RDMA memory region", -EOPNOTSUPP, NO_PINS, "long-term pin", rdma_region },
+	{ "RDMA memory region, allowed", 0, PINS, "longterm_cap is not 0",
+	  rdma_region_allowed },
+	{}
+};

@@ -1,0 +1,780 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * vhost with memory that has a transient memmap: this program plays both the
+ * VMM, which sets vhost up, and the guest, whose rings and buffers lie in that
+ * memory.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <linux/vhost.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
+#include <linux/virtio_scsi.h>
+#include <linux/virtio_vsock.h>
+#include <linux/vm_sockets.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include "transient_memmap_users.h"
+
+#define RING	64
+#define QUEUES	3
+
+/* A guest's address is the offset in the area. Its rings come first. */
+#define RINGS_LEN	(256 * KB)
+
+struct queue {
+	struct vring ring;
+	int kick, call;
+	uint16_t seen;	/* of the used ring */
+};
+
+struct vdev {
+	int fd;
+	struct area *a;
+	struct queue queues[QUEUES];
+};
+
+static uint64_t guest_address(struct vdev *dev, void *p)
+{
+	return (char *)p - dev->a->mem;
+}
+
+static int set_features(struct vdev *dev, uint64_t wanted)
+{
+	uint64_t features;
+
+	if (ioctl(dev->fd, VHOST_GET_FEATURES, &features) ||
+	    (features & wanted) != wanted)
+		return -1;
+	return ioctl(dev->fd, VHOST_SET_FEATURES, &wanted);
+}
+
+static int set_queue(struct vdev *dev, unsigned int index)
+{
+	struct vhost_vring_state num = { index, RING }, base = { index, 0 };
+	struct queue *q = &dev->queues[index];
+	struct vhost_vring_addr addr = { .index = index };
+	struct vhost_vring_file kick, call;
+
+	memset(q, 0, sizeof(*q));
+	vring_init(&q->ring, RING, dev->a->mem + index * 64 * KB, PAGE);
+	q->kick = eventfd(0, EFD_CLOEXEC);
+	q->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	kick = (struct vhost_vring_file) { index, q->kick };
+	call = (struct vhost_vring_file) { index, q->call };
+	addr.desc_user_addr = (unsigned long)q->ring.desc;
+	addr.avail_user_addr = (unsigned long)q->ring.avail;
+	addr.used_user_addr = (unsigned long)q->ring.used;
+	return ioctl(dev->fd, VHOST_SET_VRING_NUM, &num) ||
+	       ioctl(dev->fd, VHOST_SET_VRING_BASE, &base) ||
+	       ioctl(dev->fd, VHOST_SET_VRING_ADDR, &addr) ||
+	       ioctl(dev->fd, VHOST_SET_VRING_KICK, &kick) ||
+	       ioctl(dev->fd, VHOST_SET_VRING_CALL, &call);
+}
+
+/* Returns 0, USER_FAIL or USER_SKIP. */
+static int vdev_open(struct vdev *dev, struct area *a, const char *path,
+		     uint64_t features, unsigned int queues)
+{
+	struct {
+		struct vhost_memory memory;
+		struct vhost_memory_region region;
+	} table = {
+		.memory.nregions = 1,
+		.region.memory_size = a->len,
+		.region.userspace_addr = (unsigned long)a->mem,
+	};
+	unsigned int i;
+
+	dev->a = a;
+	dev->fd = open(path, O_RDWR | O_CLOEXEC);
+	if (dev->fd < 0)
+		return user_skip("no %s", path);
+	memset(a->mem, 0, RINGS_LEN);
+	if (ioctl(dev->fd, VHOST_SET_OWNER) ||
+	    set_features(dev, features | 1ULL << VIRTIO_F_VERSION_1) ||
+	    ioctl(dev->fd, VHOST_SET_MEM_TABLE, &table))
+		return user_fail("%s: %m", path);
+	for (i = 0; i < queues; i++)
+		if (set_queue(dev, i))
+			return user_fail("%s, queue %u: %m", path, i);
+	return 0;
+}
+
+/* Gives a chain of buffers to the other side: the first @nr_out it reads only. */
+static void queue_post(struct vdev *dev, unsigned int index,
+		       const struct iovec *iov, int nr_out, int nr)
+{
+	struct vring *ring = &dev->queues[index].ring;
+	uint16_t head = ring->avail->idx * 8 % RING;
+	uint64_t one = 1;
+	int i;
+
+	for (i = 0; i < nr; i++)
+		ring->desc[head + i] = (struct vring_desc) {
+			.addr = guest_address(dev, iov[i].iov_base),
+			.len = iov[i].iov_len,
+			.flags = (i < nr - 1 ? VRING_DESC_F_NEXT : 0) |
+				 (i >= nr_out ? VRING_DESC_F_WRITE : 0),
+			.next = head + i + 1,
+		};
+	ring->avail->ring[ring->avail->idx % RING] = head;
+	__atomic_store_n(&ring->avail->idx, ring->avail->idx + 1, __ATOMIC_RELEASE);
+	if (write(dev->queues[index].kick, &one, sizeof(one)) != sizeof(one))
+		user_note("can't kick: %m");
+}
+
+static bool queue_has_used(struct vdev *dev, unsigned int index)
+{
+	struct queue *q = &dev->queues[index];
+
+	return __atomic_load_n(&q->ring.used->idx, __ATOMIC_ACQUIRE) != q->seen;
+}
+
+/* The bytes written to the next chain that comes back; or -1 after 20 seconds */
+static long queue_wait(struct vdev *dev, unsigned int index)
+{
+	struct queue *q = &dev->queues[index];
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		if (queue_has_used(dev, index))
+			return q->ring.used->ring[q->seen++ % RING].len;
+		usleep(10000);
+	}
+	return -1;
+}
+
+/* vhost-net, with a tap */
+
+#define RX		0
+#define TX		1
+#define HDR_LEN		sizeof(struct virtio_net_hdr_mrg_rxbuf)
+#define ETH_P_TEST	0x88b5
+
+/* Over 256 bytes, a frame is sent without a copy, if the module is told so. */
+#define SHORT_LEN	200
+#define LONG_LEN	1500
+
+/* Of a frame, this many bytes lie in one block and the rest in the next. */
+#define BEFORE_END	700
+
+struct net {
+	struct vdev dev;
+	int tap;
+	int packet;	/* socket on the host's side of the tap */
+};
+
+static int packet_socket(const char *ifname)
+{
+	struct timeval timeout = { .tv_sec = 20 };
+	struct sockaddr_ll sll = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_TEST),
+		.sll_ifindex = if_nametoindex(ifname),
+	};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_TEST));
+
+	if (bind(fd, (struct sockaddr *)&sll, sizeof(sll)))
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	return fd;
+}
+
+static int net_open(struct net *net, struct area *a)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int hdr_len = HDR_LEN, ret;
+
+	if (unshare(CLONE_NEWNET))
+		return user_skip("no network namespaces");
+	/* No frames but ours, please. */
+	write_str("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
+	write_str("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+	net->tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	if (net->tap < 0)
+		return user_skip("no /dev/net/tun");
+	strcpy(ifr.ifr_name, "tap0");
+	if (ioctl(net->tap, TUNSETIFF, &ifr) ||
+	    ioctl(net->tap, TUNSETVNETHDRSZ, &hdr_len) ||
+	    sh("ip link set tap0 up"))
+		return user_fail("no tap: %m");
+	net->packet = packet_socket("tap0");
+	ret = vdev_open(&net->dev, a, "/dev/vhost-net", 0, 2);
+	if (ret)
+		return ret;
+	return net->packet < 0 ? user_fail("no packet socket: %m") : 0;
+}
+
+static int net_set_backends(struct net *net, int fd)
+{
+	struct vhost_vring_file rx = { RX, fd }, tx = { TX, fd };
+
+	return ioctl(net->dev.fd, VHOST_NET_SET_BACKEND, &rx) ||
+	       ioctl(net->dev.fd, VHOST_NET_SET_BACKEND, &tx);
+}
+
+static bool zerocopy_enabled(void)
+{
+	return atoi(read_str("/sys/module/vhost_net/parameters/experimental_zcopytx"));
+}
+
+static void make_frame(char *frame, size_t len, int seed)
+{
+	/* To an address that is nobody's */
+	struct ethhdr eth = {
+		.h_dest = { 2, 0, 0, 0, 0, 9 },
+		.h_source = { 2, 0, 0, 0, 0, 1 },
+		.h_proto = htons(ETH_P_TEST),
+	};
+
+	fill(frame, len, seed);
+	memcpy(frame, &eth, sizeof(eth));
+}
+
+static bool is_frame(const char *frame, size_t len, int seed)
+{
+	char want[LONG_LEN];
+
+	make_frame(want, len, seed);
+	return !memcmp(frame, want, len);
+}
+
+/* The header and the frame, which lies across the end of a block */
+static void net_post(struct net *net, unsigned int index, char *frame, size_t len)
+{
+	struct iovec iov[2] = {
+		{ net->dev.a->mem + RINGS_LEN, HDR_LEN }, { frame, len },
+	};
+
+	memset(iov[0].iov_base, 0, HDR_LEN);
+	queue_post(&net->dev, index, iov, index == TX ? 2 : 0, 2);
+}
+
+static int net_transmit(struct area *a, size_t len)
+{
+	char got[LONG_LEN];
+	struct net net;
+	int i, ret;
+
+	ret = net_open(&net, a);
+	if (ret)
+		return ret;
+	if (net_set_backends(&net, net.tap))
+		return user_fail("no backend: %m");
+	for (i = 0; i < 100; i++) {
+		char *frame = a->mem + (i % 20 + 2) * 2 * MB - BEFORE_END;
+
+		make_frame(frame, len, i);
+		net_post(&net, TX, frame, len);
+		if (recv(net.packet, got, sizeof(got), 0) != (ssize_t)len ||
+		    !is_frame(got, len, i))
+			return user_fail("frame %d is not what arrives", i);
+		if (queue_wait(&net.dev, TX) < 0)
+			return user_fail("frame %d never comes back", i);
+	}
+	return 0;
+}
+
+static int net_transmit_copy(struct area *a)
+{
+	return net_transmit(a, SHORT_LEN);
+}
+
+static int net_transmit_zerocopy(struct area *a)
+{
+	return zerocopy_enabled() ? net_transmit(a, LONG_LEN) :
+		user_skip("needs vhost_net.experimental_zcopytx=1");
+}
+
+static int net_receive_frames(struct net *net, int nr)
+{
+	char out[LONG_LEN];
+	long len;
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		char *frame = net->dev.a->mem + (i % 20 + 2) * 2 * MB - BEFORE_END;
+
+		memset(frame, 0, LONG_LEN + 1);
+		net_post(net, RX, frame, LONG_LEN);
+		make_frame(out, LONG_LEN, i);
+		if (send(net->packet, out, LONG_LEN, 0) != LONG_LEN)
+			return user_fail("can't send: %m");
+		len = queue_wait(&net->dev, RX);
+		if (len != (long)HDR_LEN + LONG_LEN)
+			return user_fail("%ld bytes came", len);
+		if (!is_frame(frame, LONG_LEN, i) || frame[LONG_LEN])
+			return user_fail("frame %d is not what was sent", i);
+	}
+	return 0;
+}
+
+static int net_receive(struct area *a)
+{
+	struct net net;
+	int ret;
+
+	ret = net_open(&net, a);
+	if (ret)
+		return ret;
+	if (net_set_backends(&net, net.tap))
+		return user_fail("no backend: %m");
+	return net_receive_frames(&net, 100);
+}
+
+/* The log of pages that were written may lie in the memory itself. */
+static int net_dirty_log(struct area *a)
+{
+	uint64_t log = (unsigned long)(a->mem + 60 * MB);
+	uint8_t *bits = (uint8_t *)a->mem + 60 * MB;
+	struct net net;
+	size_t page;
+	int ret;
+
+	ret = net_open(&net, a);
+	if (ret)
+		return ret;
+	memset(bits, 0, a->len / PAGE / 8);
+	if (set_features(&net.dev, 1ULL << VIRTIO_F_VERSION_1 | 1ULL << VHOST_F_LOG_ALL) ||
+	    ioctl(net.dev.fd, VHOST_SET_LOG_BASE, &log) ||
+	    net_set_backends(&net, net.tap))
+		return user_fail("no log: %m");
+	ret = net_receive_frames(&net, 1);
+	if (ret)
+		return ret;
+	/* The frame that came is on either side of the end of a block. */
+	for (page = 4 * MB / PAGE - 1; page <= 4 * MB / PAGE; page++)
+		if (!(bits[page / 8] & 1 << page % 8))
+			return user_fail("page %zu is not in the log", page);
+	page = 20 * MB / PAGE;
+	return bits[page / 8] & 1 << page % 8 ?
+		user_fail("page %zu is in the log", page) : 0;
+}
+
+/*
+ * A frame that stays in flight for a second: the tap is a port of a bridge, and
+ * the other port's queue delays what it gets. There it arrives without a copy.
+ */
+static int net_open_delayed(struct net *net, struct area *a)
+{
+	int ret;
+
+	if (!zerocopy_enabled())
+		return user_skip("needs vhost_net.experimental_zcopytx=1");
+	ret = net_open(net, a);
+	if (ret)
+		return ret;
+	if (sh("ip link add br0 type bridge && ip link add dummy0 type dummy &&"
+	       "tc qdisc add dev dummy0 root netem delay 1s &&"
+	       "ip link set dummy0 master br0 && ip link set tap0 master br0 &&"
+	       "ip link set dummy0 up && ip link set br0 up"))
+		return user_skip("no bridge, dummy or netem");
+	close(net->packet);
+	net->packet = packet_socket("dummy0");
+	return net_set_backends(net, net->tap) ? user_fail("no backend: %m") : 0;
+}
+
+static int net_send_delayed(struct net *net)
+{
+	char *frame = net->dev.a->mem + 4 * MB - BEFORE_END;
+
+	make_frame(frame, LONG_LEN, 1);
+	net_post(net, TX, frame, LONG_LEN);
+	return pool_becomes("live", 2) ? 0 :
+		user_fail("%lu blocks are live, not 2", pool_get("live"));
+}
+
+static int net_used_after_last_reference(struct area *a)
+{
+	struct net net;
+	int ret;
+
+	ret = net_open_delayed(&net, a) ?: net_send_delayed(&net);
+	if (ret)
+		return ret;
+	if (queue_has_used(&net.dev, TX))
+		return user_fail("it came back while it was in flight");
+	if (queue_wait(&net.dev, TX) < 0)
+		return user_fail("it never comes back");
+	/* vhost tells the guest after the last reference went. */
+	return pool_becomes("live", 0) ? 0 : user_fail("blocks stay live");
+}
+
+static int net_reset_in_flight(struct area *a)
+{
+	struct net net;
+	int ret;
+
+	ret = net_open_delayed(&net, a) ?: net_send_delayed(&net);
+	if (ret)
+		return ret;
+	/* Waits for what is in flight. */
+	if (net_set_backends(&net, -1) || ioctl(net.dev.fd, VHOST_RESET_OWNER))
+		return user_fail("can't reset: %m");
+	if (!pool_becomes("live", 0))
+		return user_fail("blocks stay live");
+	close(net.dev.fd);
+	/* And it works again. */
+	ret = vdev_open(&net.dev, a, "/dev/vhost-net", 0, 2);
+	if (ret || net_set_backends(&net, net.tap))
+		return user_fail("can't set it up again: %m");
+	ret = net_send_delayed(&net);
+	return ret ?: queue_wait(&net.dev, TX) < 0 ? user_fail("it never comes back") : 0;
+}
+
+/* Run @fn in a process that is killed when it is done. */
+static int in_killed_process(struct area *a, int (*fn)(struct area *a))
+{
+	int fds[2], ret = USER_FAIL;
+	pid_t pid;
+
+	if (pipe(fds))
+		return user_fail("no pipe: %m");
+	pid = fork();
+	if (!pid) {
+		ret = fn(a);
+		write(fds[1], &ret, sizeof(ret));
+		pause();
+	}
+	close(fds[1]);
+	if (read(fds[0], &ret, sizeof(ret)) != sizeof(ret))
+		ret = user_fail("the process died");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	if (!ret && !pool_becomes("live", 0))
+		ret = user_fail("blocks stay live");
+	return ret;
+}
+
+static int net_start_delayed(struct area *a)
+{
+	struct net net;
+
+	return net_open_delayed(&net, a) ?: net_send_delayed(&net);
+}
+
+static int net_killed_in_flight(struct area *a)
+{
+	return in_killed_process(a, net_start_delayed);
+}
+
+/* vhost-scsi, with targets that are set up in configfs */
+
+#define TARGET	CONFIGFS "/target"
+#define WWN	"naa.5001405000000001"
+#define IO	2
+
+static int target_create(const char *backstore, const char *control)
+{
+	mount("configfs", CONFIGFS, "configfs", 0, NULL);
+	if (access(TARGET, F_OK))
+		return user_skip("no target core");
+	if (sh("set -e; cd " TARGET "; mkdir -p core/%s_0/tm; cd core/%s_0/tm;"
+	       "echo '%s' >control; echo 1 >enable", backstore, backstore, control))
+		return user_skip("no backstore %s", backstore);
+	if (sh("set -e; cd " TARGET "; mkdir -p vhost/" WWN "/tpgt_1/lun/lun_0;"
+	       "cd vhost/" WWN "/tpgt_1; ln -s " TARGET "/core/%s_0/tm lun/lun_0/tm;"
+	       "echo naa.5001405000000002 >nexus", backstore))
+		return user_fail("no target for vhost");
+	return 0;
+}
+
+static void target_remove(const char *backstore)
+{
+	sh("cd " TARGET "/vhost/" WWN "/tpgt_1 && rm -f lun/lun_0/tm && rmdir lun/lun_0;"
+	   "echo NULL >nexus; cd " TARGET "; rmdir vhost/" WWN "/tpgt_1 vhost/" WWN
+	   " vhost core/%s_0/tm core/%s_0", backstore, backstore);
+}
+
+static int scsi_open(struct vdev *dev, struct area *a)
+{
+	struct vhost_scsi_target target = {
+		.abi_version = VHOST_SCSI_ABI_VERSION,
+		.vhost_wwpn = WWN,
+		.vhost_tpgt = 1,
+	};
+	int ret = vdev_open(dev, a, "/dev/vhost-scsi", 0, 3);
+
+	if (!ret && ioctl(dev->fd, VHOST_SCSI_SET_ENDPOINT, &target))
+		ret = user_fail("no endpoint: %m");
+	return ret;
+}
+
+static void scsi_post(struct vdev *dev, unsigned char *cdb, size_t cdb_len, bool write,
+		      void *buf, size_t len)
+{
+	struct virtio_scsi_cmd_req *req = (void *)(dev->a->mem + RINGS_LEN);
+	struct virtio_scsi_cmd_resp *resp = (void *)(dev->a->mem + RINGS_LEN + PAGE);
+	struct iovec iov[3] = { { req, sizeof(*req) } };
+
+	memset(req, 0, sizeof(*req));
+	memset(resp, 0xff, sizeof(*resp));
+	req->lun[0] = 1;
+	req->lun[1] = 1;	/* the target is the tpgt */
+	req->lun[2] = 0x40;
+	memcpy(req->cdb, cdb, cdb_len);
+	iov[write ? 2 : 1] = (struct iovec) { resp, sizeof(*resp) };
+	iov[write ? 1 : 2] = (struct iovec) { buf, len };
+	queue_post(dev, IO, iov, write && len ? 2 : 1, len ? 3 : 2);
+}
+
+static bool scsi_good(struct vdev *dev)
+{
+	struct virtio_scsi_cmd_resp *resp = (void *)(dev->a->mem + RINGS_LEN + PAGE);
+
+	return queue_wait(dev, IO) >= 0 && !resp->response && !resp->status;
+}
+
+static bool scsi_rw(struct vdev *dev, bool write, void *buf, size_t len, off_t off)
+{
+	unsigned int lba = off / 512, nr = len / 512;
+	unsigned char cdb[10] = {
+		write ? 0x2a : 0x28, 0, lba >> 24, lba >> 16, lba >> 8, lba, 0,
+		nr >> 8, nr,
+	};
+
+	scsi_post(dev, cdb, sizeof(cdb), write, buf, len);
+	return scsi_good(dev);
+}
+
+/* What was written to the disk from one place is read to another. */
+static int scsi_transfers(struct area *a)
+{
+	static const size_t lens[] = { 512, 4096, 5 * 512, 68 * KB + 512, 512 * KB };
+	unsigned char ready[6] = {};
+	struct vdev dev;
+	size_t i;
+	int ret;
+
+	ret = scsi_open(&dev, a);
+	if (ret)
+		return ret;
+	/* The first command may only tell that the unit is new. */
+	scsi_post(&dev, ready, sizeof(ready), false, NULL, 0);
+	scsi_good(&dev);
+	for (i = 0; i < ARRAY_SIZE(lens); i++) {
+		char *out = a->mem + (2 * i + 2) * 2 * MB - 1001;
+		char *in = a->mem + 30 * MB + (2 * i + 2) * 2 * MB - 77;
+
+		fill(out, lens[i], i);
+		memset(in - 1, 0, lens[i] + 2);
+		if (!scsi_rw(&dev, true, out, lens[i], i * MB))
+			return user_fail("%zu bytes can't be written", lens[i]);
+		if (!scsi_rw(&dev, false, in, lens[i], i * MB))
+			return user_fail("%zu bytes can't be read", lens[i]);
+		if (same(in, lens[i], i) != lens[i] || in[-1] || in[lens[i]])
+			return user_fail("of %zu bytes, byte %zu is wrong", lens[i],
+					 same(in, lens[i], i));
+	}
+	close(dev.fd);
+	return 0;
+}
+
+static int scsi_ramdisk(struct area *a)
+{
+	int ret = target_create("rd_mcp", "rd_pages=4096") ?: scsi_transfers(a);
+
+	target_remove("rd_mcp");
+	return ret;
+}
+
+static int scsi_file(struct area *a)
+{
+	int ret;
+
+	if (sh("truncate -s 16M backing"))
+		return user_fail("no file");
+	ret = target_create("fileio", "fd_dev_name=/tmp/backing,fd_dev_size=16777216") ?:
+		scsi_transfers(a);
+	target_remove("fileio");
+	return ret;
+}
+
+/* On a disk that takes half a second for each request */
+static int on_slow_disk(struct area *a, int (*fn)(struct area *a))
+{
+	int ret;
+
+	nullb_make("tm_users", "16", "500000000");
+	if (access("/dev/tm_users", F_OK))
+		return user_skip("no null_blk with configfs");
+	ret = target_create("iblock", "udev_path=/dev/tm_users") ?: fn(a);
+	target_remove("iblock");
+	nullb_remove("tm_users");
+	return ret;
+}
+
+static int scsi_start(struct area *a)
+{
+	unsigned char read_cdb[10] = { 0x28, [8] = 128 };
+	unsigned char ready[6] = {};
+	struct vdev dev;
+	int ret;
+
+	ret = scsi_open(&dev, a);
+	if (ret)
+		return ret;
+	scsi_post(&dev, ready, sizeof(ready), false, NULL, 0);
+	scsi_good(&dev);
+	scsi_post(&dev, read_cdb, sizeof(read_cdb), false, a->mem + 4 * MB - 700, 64 * KB);
+	return pool_becomes("live", 2) ? dev.fd + 1000 :
+		user_fail("%lu blocks are live, not 2", pool_get("live"));
+}
+
+static int scsi_reset(struct area *a)
+{
+	struct vhost_scsi_target target = {
+		.abi_version = VHOST_SCSI_ABI_VERSION,
+		.vhost_wwpn = WWN,
+		.vhost_tpgt = 1,
+	};
+	int fd = scsi_start(a) - 1000;
+
+	if (fd < 0)
+		return fd + 1000;
+	if (ioctl(fd, VHOST_SCSI_CLEAR_ENDPOINT, &target))
+		return user_fail("can't clear the endpoint: %m");
+	close(fd);
+	return pool_becomes("live", 0) ? 0 : user_fail("blocks stay live");
+}
+
+static int scsi_start_only(struct area *a)
+{
+	int ret = scsi_start(a);
+
+	return ret >= 1000 ? 0 : ret;
+}
+
+static int scsi_kill(struct area *a)
+{
+	return in_killed_process(a, scsi_start_only);
+}
+
+static int scsi_reset_in_flight(struct area *a)
+{
+	return on_slow_disk(a, scsi_reset);
+}
+
+static int scsi_killed_in_flight(struct area *a)
+{
+	return on_slow_disk(a, scsi_kill);
+}
+
+/* vhost-vsock: a connection from the guest to the host */
+
+#define GUEST_CID	77
+#define GUEST_PORT	1024
+#define HOST_PORT	4712
+#define VSOCK_LEN	(60 * KB + 1)
+
+static void vsock_send(struct vdev *dev, int op, char *data, size_t len)
+{
+	struct virtio_vsock_hdr *hdr = (void *)(dev->a->mem + RINGS_LEN);
+	struct iovec iov[2] = { { hdr, sizeof(*hdr) }, { data, len } };
+
+	*hdr = (struct virtio_vsock_hdr) {
+		.src_cid = GUEST_CID,
+		.dst_cid = VMADDR_CID_HOST,
+		.src_port = GUEST_PORT,
+		.dst_port = HOST_PORT,
+		.len = len,
+		.type = VIRTIO_VSOCK_TYPE_STREAM,
+		.op = op,
+		.buf_alloc = 256 * KB,
+	};
+	queue_post(dev, TX, iov, len ? 2 : 1, len ? 2 : 1);
+}
+
+/* The next packet: its operation, its data in @data */
+static int vsock_receive(struct vdev *dev, char *data, size_t len)
+{
+	struct virtio_vsock_hdr *hdr = (void *)(dev->a->mem + RINGS_LEN + PAGE);
+	struct iovec iov[2] = { { hdr, sizeof(*hdr) }, { data, len } };
+
+	queue_post(dev, RX, iov, 0, 2);
+	return queue_wait(dev, RX) < 0 ? -1 : hdr->op;
+}
+
+static int vsock_stream(struct area *a)
+{
+	struct sockaddr_vm svm = {
+		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = HOST_PORT,
+	};
+	char *out = a->mem + 4 * MB - 333, *in = a->mem + 8 * MB - 333;
+	struct timeval timeout = { .tv_sec = 20 };
+	static char buf[VSOCK_LEN];
+	uint64_t cid = GUEST_CID;
+	size_t done;
+	struct vdev dev;
+	int sock, running = 1, ret;
+	ssize_t n;
+
+	sock = socket(AF_VSOCK, SOCK_STREAM, 0);
+	if (sock < 0)
+		return user_skip("no vsock");
+	ret = vdev_open(&dev, a, "/dev/vhost-vsock", 0, 2);
+	if (ret)
+		return ret;
+	if (bind(sock, (struct sockaddr *)&svm, sizeof(svm)) || listen(sock, 1))
+		return user_fail("can't listen: %m");
+	if (ioctl(dev.fd, VHOST_VSOCK_SET_GUEST_CID, &cid) ||
+	    ioctl(dev.fd, VHOST_VSOCK_SET_RUNNING, &running))
+		return user_fail("vhost-vsock does not run: %m");
+
+	vsock_send(&dev, VIRTIO_VSOCK_OP_REQUEST, NULL, 0);
+	if (queue_wait(&dev, TX) < 0 ||
+	    vsock_receive(&dev, in, PAGE) != VIRTIO_VSOCK_OP_RESPONSE)
+		return user_fail("the host does not answer");
+	sock = accept(sock, NULL, NULL);
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+
+	fill(out, VSOCK_LEN, 1);
+	vsock_send(&dev, VIRTIO_VSOCK_OP_RW, out, VSOCK_LEN);
+	for (done = 0; done < VSOCK_LEN; done += n) {
+		n = read(sock, buf + done, VSOCK_LEN - done);
+		if (n <= 0)
+			return user_fail("%zu bytes came", done);
+	}
+	if (queue_wait(&dev, TX) < 0 || same(buf, VSOCK_LEN, 1) != VSOCK_LEN)
+		return user_fail("what the host got is wrong");
+
+	fill(buf, 4000, 2);
+	if (write(sock, buf, 4000) != 4000)
+		return user_fail("the host can't send: %m");
+	do {
+		ret = vsock_receive(&dev, in, 4000);
+	} while (ret == VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+	if (ret != VIRTIO_VSOCK_OP_RW || same(in, 4000, 2) != 4000)
+		return user_fail("what the guest got is wrong");
+	return 0;
+}
+
+const struct user vhost_users[] = {
+	{ "vhost-net, transmit, short frames", 0, NO_PINS, "copied", net_transmit_copy },
+	{ "vhost-net, transmit, zero-copy", 0, PINS, NULL, net_transmit_zerocopy },
+	{ "vhost-net, receive", 0, NO_PINS, "copied", net_receive },
+	{ "vhost-net, used after the last reference", 0, PINS, NULL,
+	  net_used_after_last_reference },
+	{ "vhost-net, reset in flight", 0, PINS, NULL, net_reset_in_flight },
+	{ "vhost-net, killed in flight", 0, PINS, NULL, net_killed_in_flight },
+	{ "vhost dirty log", 0, PINS, NULL, net_dirty_log },
+	{ "vhost-scsi, ramdisk", 0, PINS, NULL, scsi_ramdisk },
+	{ "vhost-scsi, file", 0, PINS, NULL, scsi_file },
+	{ "vhost-scsi, reset in flight", 0, PINS, NULL, scsi_reset_in_flight },
+	{ "vhost-scsi, killed in flight", 0, PINS, NULL, scsi_killed_in_flight },
+	{ "vhost-vsock", 0, NO_PINS, "copied", vsock_stream },
+	{}
+};
