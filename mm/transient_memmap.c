@@ -47,6 +47,10 @@
  *   its llist_add().  The worker finds the block through that list only.  It is
  *   in an RCU section until it has queued the worker, and is done with the pool.
  *
+ * A pool whose range was registered with PGMAP_TRANSIENT_DIRECT_MAP has the memory
+ * of a block in the direct map for as long as its struct pages are mapped; see
+ * mm/transient_direct_map.c.  The above holds for both.
+ *
  * The barriers: the state is stored with release semantics after the struct
  * pages were mapped and initialised, in block_set_state(); this pairs with the
  * acquire in transient_pfn_state().
@@ -72,6 +76,8 @@
  *	reference on @pgmap->ref
  * @nid: node of the memory, which struct pages say and shall lie on
  * @order: of the blocks
+ * @direct_map: they are in the direct map while they have struct pages, and the
+ *	rest of the memory is not
  * @tails: a page full of tail struct pages: what the private page of a new block
  *	is copied from, and what the other pages of its vmemmap map
  * @reserve: pages for blocks, for when there is no other memory
@@ -100,6 +106,7 @@ struct transient_pool {
 	struct dev_pagemap *pgmap;
 	int nid;
 	unsigned int order;
+	bool direct_map;
 	struct page *tails;
 	mempool_t reserve;
 
@@ -211,7 +218,8 @@ static void section_put(struct transient_section *sec)
 		queue_delayed_work(system_dfl_wq, &reap_work, REAP_DELAY);
 }
 
-static struct transient_section *section_create(unsigned long pfn, int nid)
+static struct transient_section *section_create(struct transient_pool *pool,
+						unsigned long pfn)
 {
 	unsigned long start = SECTION_ALIGN_DOWN(pfn);
 	struct transient_section *sec;
@@ -221,21 +229,31 @@ static struct transient_section *section_create(unsigned long pfn, int nid)
 	sec = kzalloc_obj(*sec);
 	if (!sec)
 		return NULL;
-	sec->ptes = vmemmap_alloc_tables((unsigned long)pfn_to_page(start), nid);
-	if (!sec->ptes) {
-		kfree(sec);
-		return NULL;
+	/* If that fails later, the next section of this GiB finds the table. */
+	if (pool->direct_map) {
+		sec->direct = transient_direct_map_table(start);
+		if (!sec->direct)
+			goto err;
 	}
+	sec->ptes = vmemmap_alloc_tables((unsigned long)pfn_to_page(start),
+					 pool->nid);
+	if (!sec->ptes)
+		goto err;
 	sec->start_pfn = start;
 	spin_lock_init(&sec->lock);
 	refcount_set(&sec->ref, 1);
 	list_add(&sec->list, &sections);
 	rcu_assign_pointer(mem_section_of(pfn)->transient, sec);
 	return sec;
+
+err:
+	kfree(sec);
+	return NULL;
 }
 
 /* Get the section of a pfn, with a reference; NULL if out of memory. */
-static struct transient_section *section_get(unsigned long pfn, int nid)
+static struct transient_section *section_get(struct transient_pool *pool,
+					     unsigned long pfn)
 {
 	struct transient_section *sec = section_tryget(pfn);
 
@@ -247,7 +265,7 @@ static struct transient_section *section_get(unsigned long pfn, int nid)
 	sec = section_tryget(pfn);
 	if (sec)
 		return sec;
-	sec = section_create(pfn, nid);
+	sec = section_create(pool, pfn);
 	if (sec)
 		refcount_inc(&sec->ref);
 	return sec;
@@ -261,6 +279,26 @@ static void section_unlink(struct transient_section *sec)
 }
 
 /*
+ * The section was unlinked: if it was the last one that used its page table of the
+ * direct map, move that to @tables.
+ */
+static void section_cut_direct(struct transient_section *sec,
+			       struct list_head *tables)
+{
+	unsigned long nr = PUD_SIZE / PAGE_SIZE;
+	unsigned long pfn = ALIGN_DOWN(sec->start_pfn, nr), end = pfn + nr;
+
+	lockdep_assert_held(&table_lock);
+
+	if (!sec->direct)
+		return;
+	for (; pfn < end; pfn += PAGES_PER_SECTION)
+		if (section_of(pfn))
+			return;
+	transient_direct_map_cut(sec->start_pfn, tables);
+}
+
+/*
  * Give back the page tables that hold no block.  table_lock is held until after
  * the flush, so that no CPU reaches a new table's struct pages through its cached
  * pointer to the old table; flush_tlb_all(), since such pointers are cached by
@@ -270,7 +308,10 @@ static void reap_sections(struct work_struct *work)
 {
 	struct transient_section *sec, *tmp;
 	LIST_HEAD(empty);
+	LIST_HEAD(tables);
 
+	/* ptdump walks the kernel's tables with that lock held for writing. */
+	guard(mmap_read_lock)(&init_mm);
 	guard(mutex)(&table_lock);
 	list_for_each_entry_safe(sec, tmp, &sections, list) {
 		/* At 0, nobody gets it any more. */
@@ -285,7 +326,10 @@ static void reap_sections(struct work_struct *work)
 	if (list_empty(&empty))
 		return;
 
+	list_for_each_entry(sec, &empty, list)
+		section_cut_direct(sec, &tables);
 	flush_tlb_all();
+	transient_direct_map_free(&tables);
 	list_for_each_entry_safe(sec, tmp, &empty, list) {
 		pagetable_free(virt_to_ptdesc(sec->ptes));
 		kfree_rcu(sec, rcu);
@@ -635,6 +679,12 @@ static struct folio *block_init(struct transient_pool *pool, unsigned long pfn)
 	return folio;
 }
 
+/* The entry of a block in the page table of the direct map */
+static pmd_t *block_direct(struct transient_section *sec, unsigned long pfn)
+{
+	return sec->direct + (pfn - sec->start_pfn) / (PMD_SIZE / PAGE_SIZE);
+}
+
 /* Nothing was mapped here since the last flush: no flush needed. */
 static void block_map(struct transient_pool *pool, struct transient_section *sec,
 		      unsigned long pfn, struct page *vmemmap_page)
@@ -647,6 +697,8 @@ static void block_map(struct transient_pool *pool, struct transient_section *sec
 	for (i = 1; i < block_slots(pool); i++)
 		set_pte_at(&init_mm, addr + i * PAGE_SIZE, pte + i,
 			   mk_pte(pool->tails, PAGE_KERNEL_RO));
+	if (sec->direct)
+		transient_direct_map_block(block_direct(sec, pfn), pfn);
 }
 
 /*
@@ -732,7 +784,7 @@ static int block_claim(struct transient_pool *pool,
  */
 static int block_get(struct transient_pool *pool, unsigned long pfn)
 {
-	struct transient_section *sec = section_get(pfn, pool->nid);
+	struct transient_section *sec = section_get(pool, pfn);
 	int ret, err;
 
 	if (!sec)
@@ -1034,6 +1086,8 @@ static struct page *block_unmap(struct transient_pool *pool, struct folio *folio
 	for (i = 0; i < block_slots(pool); i++)
 		pte_clear(&init_mm, addr + i * PAGE_SIZE,
 			  sec->ptes + transient_slot(pfn) + i);
+	if (sec->direct)
+		transient_direct_unmap_block(block_direct(sec, pfn));
 	block_set_state(pool, sec, pfn, BLOCK_UNMAPPED);
 	return vmemmap_page;
 }
@@ -1097,7 +1151,11 @@ static void pool_free_work(struct work_struct *work)
 
 	if (list_empty(&unmapped))
 		return;
-	flush_tlb_kernel_range(start, end);
+	/* One flush for both: the struct pages and the memory itself */
+	if (pool->direct_map)
+		flush_tlb_all();
+	else
+		flush_tlb_kernel_range(start, end);
 	atomic_long_inc(&pool->flushes);
 
 	list_for_each_entry_safe(vmemmap_page, tmp, &unmapped, lru) {
@@ -1185,21 +1243,30 @@ static struct dev_pagemap *pgmap_copy(const struct dev_pagemap *pgmap)
  *
  * Context: Process context, may sleep; no hotplug lock held.
  * Return: a copy of @pgmap, to be registered in its place, whose ref and done are
- *	the caller's to initialise; or ERR_PTR(-ENOMEM).
+ *	the caller's to initialise; or ERR_PTR() of
+ *	-ENOMEM, or
+ *	-EINVAL for PGMAP_TRANSIENT_DIRECT_MAP with blocks smaller than 2 MiB.
  */
 struct dev_pagemap *transient_memmap_create_pool(struct dev_pagemap *pgmap,
 						 int nid)
 {
 	struct transient_pool *pool = kzalloc_obj(*pool);
+	int err = -ENOMEM;
 
 	if (!pool)
-		return ERR_PTR(-ENOMEM);
+		return ERR_PTR(err);
 
 	pool->pgmap = pgmap_copy(pgmap);
 	if (!pool->pgmap)
 		goto err_pool;
 	pool->nid = nid < 0 ? numa_mem_id() : nid;
 	pool->order = block_order(pgmap);
+	pool->direct_map = pgmap->flags & PGMAP_TRANSIENT_DIRECT_MAP;
+	/* Their direct map would need a page table for each 2 MiB. */
+	if (pool->direct_map && pool->order != TRANSIENT_BLOCK_MAX_ORDER) {
+		err = -EINVAL;
+		goto err_pgmap;
+	}
 	pool->cap = default_cap();
 	/* The other half is for what is pinned, and for what waits to be freed. */
 	pool->cache = pool->cap / 2;
@@ -1233,7 +1300,7 @@ err_pgmap:
 	kfree(pool->pgmap);
 err_pool:
 	kfree(pool);
-	return ERR_PTR(-ENOMEM);
+	return ERR_PTR(err);
 }
 
 /**
@@ -1377,20 +1444,21 @@ int transient_memmap_check_range(const struct range *range)
  * nobody frees the tables above it.  All other sections come and go with their
  * blocks.
  */
-static int range_add_tables(unsigned long start, unsigned long last, int nid)
+static int range_add_tables(struct transient_pool *pool, unsigned long start,
+			    unsigned long last)
 {
 	struct transient_section *sec;
 	unsigned long pfn;
 	int err;
 
 	for (pfn = section_start(start); pfn <= last; pfn += PAGES_PER_SECTION) {
-		err = sparse_index_init(pfn_to_section_nr(pfn), nid);
+		err = sparse_index_init(pfn_to_section_nr(pfn), pool->nid);
 		if (err)
 			return err;
 	}
 
 	for (pfn = start; pfn <= last; pfn = ALIGN(pfn + 1, PAGES_PER_ANCHOR)) {
-		sec = section_get(pfn, nid);
+		sec = section_get(pool, pfn);
 		if (!sec)
 			return -ENOMEM;
 		scoped_guard(mutex, &table_lock)
@@ -1405,10 +1473,12 @@ static int range_add_tables(unsigned long start, unsigned long last, int nid)
  * either end may be shared with another transient range; the last of them frees
  * it.
  */
-static void range_remove_tables(unsigned long start, unsigned long last)
+static void range_remove_tables(struct transient_pool *pool, unsigned long start,
+				unsigned long last)
 {
 	struct transient_section *sec, *tmp;
 	unsigned long end = last + 1, pfn;
+	LIST_HEAD(tables);
 
 	pfn = section_start(start);
 	if (xa_find(&transient_pools, &pfn, section_last(start), XA_PRESENT))
@@ -1430,6 +1500,14 @@ static void range_remove_tables(unsigned long start, unsigned long last)
 	}
 	vmemmap_free((unsigned long)pfn_to_page(start),
 		     (unsigned long)pfn_to_page(end), NULL);
+	if (!pool->direct_map)
+		return;
+
+	/* Of whole GiB, hence shared with nobody */
+	for (pfn = start; pfn < end; pfn += PUD_SIZE / PAGE_SIZE)
+		transient_direct_map_cut(pfn, &tables);
+	flush_tlb_all();
+	transient_direct_map_free(&tables);
 }
 
 /**
@@ -1441,7 +1519,8 @@ static void range_remove_tables(unsigned long start, unsigned long last)
  * but a page table for every 64 GiB.
  *
  * Context: Process context, between mem_hotplug_begin() and mem_hotplug_done().
- * Return: 0, -ENOMEM, or an error of transient_memmap_check_range().
+ * Return: 0, -ENOMEM, or an error of transient_memmap_check_range() or
+ *	transient_direct_map_add().
  */
 int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id)
 {
@@ -1454,7 +1533,12 @@ int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id)
 	if (err)
 		return err;
 
-	err = range_add_tables(start, last, pool->nid);
+	if (pool->direct_map) {
+		err = transient_direct_map_add(start, last);
+		if (err)
+			return err;
+	}
+	err = range_add_tables(pool, start, last);
 	if (err)
 		goto err_tables;
 	err = xa_err(xa_store_range(&transient_pools, start, last, pool,
@@ -1466,7 +1550,7 @@ int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id)
 err_tables:
 	/* xa_store_range() may have stored a part. */
 	xa_store_range(&transient_pools, start, last, NULL, GFP_KERNEL);
-	range_remove_tables(start, last);
+	range_remove_tables(pool, start, last);
 	return err;
 }
 
@@ -1481,12 +1565,32 @@ void transient_memmap_remove_range(struct dev_pagemap *pgmap, int range_id)
 {
 	struct range *r = &pgmap->ranges[range_id];
 	unsigned long start = PHYS_PFN(r->start), last = PHYS_PFN(r->end);
+	struct transient_pool *pool = pgmap->transient_pool;
 
 	/* The work that freed the last block may not have returned yet. */
-	flush_delayed_work(&pgmap->transient_pool->free_work);
+	flush_delayed_work(&pool->free_work);
 
 	xa_store_range(&transient_pools, start, last, NULL, GFP_KERNEL);
-	range_remove_tables(start, last);
+	range_remove_tables(pool, start, last);
+}
+
+/**
+ * transient_direct_map_owns() - whether a page is mapped only while pinned
+ * @pfn: any
+ *
+ * Who changes the attributes of a page in the direct map has to leave it alone: it
+ * may be mapped or unmapped at any moment, and together with its neighbours.
+ *
+ * Context: Any.
+ * Return: true if so.
+ */
+bool transient_direct_map_owns(unsigned long pfn)
+{
+	struct transient_pool *pool;
+
+	guard(rcu)();
+	pool = xa_load(&transient_pools, pfn);
+	return pool && pool->direct_map;
 }
 
 /* For providers */

@@ -62,6 +62,8 @@ enum transient_block_state {
  *	for each pin that looks at it
  * @start_pfn: first pfn
  * @ptes: the page table that maps the section's struct pages
+ * @direct: where the first block is in the page table that maps the section's
+ *	memory, or NULL if that is mapped otherwise
  * @list: all sections
  * @rcu: for the readers of mem_section
  *
@@ -74,6 +76,7 @@ struct transient_section {
 	refcount_t ref;
 	unsigned long start_pfn;
 	pte_t *ptes;
+	pmd_t *direct;
 	struct list_head list;
 	struct rcu_head rcu;
 };
@@ -121,6 +124,14 @@ int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id);
 void transient_memmap_remove_range(struct dev_pagemap *pgmap, int range_id);
 void transient_memmap_free_folio(struct folio *folio);
 bool transient_memmap_owns_section(u64 start, u64 size);
+
+/* Of the direct map: mm/transient_direct_map.c */
+int transient_direct_map_add(unsigned long start, unsigned long last);
+pmd_t *transient_direct_map_table(unsigned long pfn);
+void transient_direct_map_cut(unsigned long pfn, struct list_head *tables);
+void transient_direct_map_free(struct list_head *tables);
+void transient_direct_map_block(pmd_t *pmd, unsigned long pfn);
+void transient_direct_unmap_block(pmd_t *pmd);
 
 /* For GUP */
 struct page *transient_memmap_try_get(unsigned long pfn);

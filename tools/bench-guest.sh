@@ -49,9 +49,9 @@ pool_empty() {
 	pool_set cache "${1:-$cache}"
 }
 
-# bind static|transient ALIGN
+# bind static|transient ALIGN [static|transient]
 bind() {
-	dax_bind "$1" "$2"
+	dax_bind "$@"
 	[ "$1" = transient ] || return 0
 	[ -e $dax_dev/transient/cache ] ||
 		die "the pool has no file \"cache\": a kernel of an older series"
@@ -200,6 +200,7 @@ measure_range() {
 	registration 'transient 2m' transient 2097152
 	measure_align 4k 4096 64
 	measure_align 2m 2097152 512
+	measure_direct 512
 	fio_all 'static 2m' mmaphuge:$DAX
 	bind transient 2097152
 	fio_all 'transient 2m' mmaphuge:$DAX
@@ -219,6 +220,15 @@ measure_align() {
 	flushes "transient $1"
 	bind static "$2"
 	gup "static $1" hit "$3" -S -f $DAX
+}
+
+# The memory of a block comes and goes with its struct pages, here.
+measure_direct() {
+	bind transient 2097152 transient
+	for state in hit miss cache0; do
+		gup 'transient 2m, direct map too' $state "$1" -S -f $DAX
+	done
+	flushes 'transient 2m, direct map too'
 }
 
 # More than 64 MiB, as gup_test counts in microseconds, and 115 are too few of them.

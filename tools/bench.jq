@@ -39,6 +39,12 @@ def ratios:
 		(("a", "u") as $call | gup_two($ours; "miss"; $ours; "hit"; $call; 512) |
 			get_ratio($size; "miss/hit")),
 		gup_ratios($size; $ours; "cache0"; $static; "cache=0/static")),
+	# With and without a transient direct map, each in the same state
+	(("hit", "miss", "cache0") as $state | ("a", "u") as $call |
+		(gup_two("transient 2m, direct map too"; $state; "transient 2m"; $state; $call; 512) |
+			get_ratio("2m"; "direct map \($state)"), put_ratio("2m"; "direct map \($state)")),
+		(gup_two("transient 2m, direct map too"; $state; "transient 2m"; $state; $call; 1) |
+			get_ratio("2m"; "direct map \($state)"))),
 	gup_ratios("4k"; "anonymous 4k"; "hit"; "static 4k"; "anonymous/static"),
 	gup_ratios("2m"; "anonymous THP"; "hit"; "static 2m"; "THP/static"),
 	gup_ratios("2m"; "hugetlb 2m"; "hit"; "static 2m"; "hugetlb/static"),
@@ -91,6 +97,8 @@ def gup_table: . as $all |
 	([["static 4k", "hit"], ["transient 4k", "hit"], ["transient 4k", "miss"], ["transient 4k", "cache0"],
 	  ["anonymous 4k", "hit"],
 	  ["static 2m", "hit"], ["transient 2m", "hit"], ["transient 2m", "miss"], ["transient 2m", "cache0"],
+	  ["transient 2m, direct map too", "hit"], ["transient 2m, direct map too", "miss"],
+	  ["transient 2m, direct map too", "cache0"],
 	  ["anonymous THP", "hit"], ["hugetlb 2m", "hit"]][] |
 	 . as [$memory, $state] |
 	 select($all | gup($memory; $state; "a"; 1)) |

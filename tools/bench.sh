@@ -102,13 +102,13 @@ report_main() {
 	jq -r 'select(.kind == "machine" and .cpus == 1) |
 		"\(.device / 1073741824) GiB of memory as /dev/dax0.0, Linux \(.kernel), QEMU without KVM"' "$json"
 	echo 'A second is 1000 million emulated instructions (QEMU -icount), but where CPUs are told.'
-	table gup_table 15 \
+	table gup_table 29 \
 		'gup_test: instructions per pin_user_pages_fast() (-a) or get_user_pages_fast() (-u) of' \
 		'n pages, and per page put. hit: the blocks have struct pages; miss: none has; cache=0:' \
 		'none is kept, while the rounds follow each other.'
 	table fio_table 24 'fio: direct reads/s from a disk without data; 4k random, 128k in order'
 	table bind_table 15 "Binding the device: instructions, and what nr_memmap_pages grows by"
-	table flush_table 15 'TLB flushes: 4 KiB reads to random pages of 1 GiB one by one, nothing kept'
+	table flush_table 29 'TLB flushes: 4 KiB reads to random pages of 1 GiB one by one, nothing kept'
 	table scale_table 15 \
 		"Populating absent blocks, each process its own: 4 CPUs emulated on this machine's $(nproc), by its" \
 		"clock (no -icount), the best of 5. More than $(nproc) processes cannot be faster here."

@@ -50,7 +50,8 @@ in_overlay() {
 	return 1
 }
 
-# A path has one owner: the overlay (one Adds) or the base (hunks).
+# A path has one owner: the overlay (one Adds, and hunks of later patches) or
+# the base (hunks).
 check_owners() {
 	while read -r path patch; do
 		in_overlay "$path" ||
@@ -66,11 +67,11 @@ check_owners() {
 	overlay_files >"$tmp/overlay"
 	orphan=$(LC_ALL=C comm -23 "$tmp/overlay" "$tmp/added" | head -n 1)
 	[ -z "$orphan" ] || die "$orphan: no patch of the series brings it (Adds: $orphan)"
-	while read -r path patch; do
-		if grep -q -x -F "$path" "$tmp/added"; then
-			die "$patch: changes $path, which another patch adds: a new file comes whole"
-		fi
-	done <"$tmp/touched"
+	# Both lists are in the order of the series.
+	early=$(awk 'NR == FNR { by[$1] = $2; next }
+		$1 in by && $2 <= by[$1] { print $2 ": changes " $1 ", added by " by[$1]; exit }' \
+		"$tmp/adds" "$tmp/touched")
+	[ -z "$early" ] || die "$early"
 }
 
 check_series() {
@@ -93,12 +94,20 @@ blame() {
 	die "$1 does not apply: ${at%:*}, hunk ${hunk:-at line ${at##*:}}"
 }
 
-# add_file PATH: the repository's file into the index.
+# add_file PATH: the repository's file into the index, without what later
+# patches make of it.
 add_file() {
 	mode=100644
 	[ ! -x "$top/$1" ] || mode=100755
 	blob=$(kgit hash-object -w --no-filters "$top/$1")
 	kgit update-index --add --cacheinfo "$mode,$blob,$1"
+	awk -v path="$1" '$1 == path { print $2 }' "$tmp/touched" | tac >"$tmp/later"
+	while read -r later; do
+		patch_hunks "$later" >"$tmp/undo"
+		kgit apply --cached -R --whitespace=nowarn --include="$1" "$tmp/undo" \
+			2>"$tmp/err" ||
+			die "$later: not in $1, as it is now: $(sed -n 's/^error: //p' "$tmp/err" | head -n 1)"
+	done <"$tmp/later"
 }
 
 # commit PATCH PARENT: prints the commit of what is in the index.

@@ -13,9 +13,11 @@ dax_unbind() {
 	[ ! -e $dax_dev/driver ] || echo dax0.0 >$dax_drv/unbind
 }
 
-# dax_bind static|transient [align]
+# dax_bind static|transient [align [static|transient]]: the memmap, of what
+# alignment, and the direct map
 dax_bind() {
 	dax_unbind
+	[ ! -e $dax_dev/direct_map ] || echo "${3:-static}" >$dax_dev/direct_map
 	echo "${2:-2097152}" >$dax_dev/align
 	if [ "$1" != static ] || dax_has_transient; then
 		echo "$1" >$dax_dev/memmap

@@ -124,7 +124,7 @@ configure() {
 # The number of commands run so far, and what the last full build ran.
 progress() {
 	done_now=$(grep -c '^  [A-Z]' "$log") || :
-	echo "($done_now steps, ${steps:-about 1700} in a build from scratch)"
+	echo "($done_now steps, ${steps:-about 3000} in a build from scratch)"
 }
 
 build() {

@@ -10,7 +10,7 @@ usage() {
 usage: $me [-n]
 
 Writes each commit after the base in $linux to series/, and the files
-it adds to their place in the repository. Patches and files that the commits
+it adds to their place in the repository, as the last commit leaves them. Patches and files that the commits
 no longer have are removed. All is checked before anything is written.
 
   -n   only tell, by the exit status too, whether there is anything to write
@@ -43,18 +43,14 @@ hunks() {
 		sed -e 1d -e '/^index [0-9a-f]*\.\.[0-9a-f]*/d'
 }
 
-# write_patch COMMIT NUMBER: one patch and its files, below $tmp/new.
+# write_patch COMMIT NUMBER: one patch, and its files as the last commit leaves
+# them, below $tmp/new.
 write_patch() {
 	name=$(kgit log -1 --format=%f "$1" | cut -c 1-52)
 	name=$(printf '%04d-%s.patch' "$2" "${name%[-.]}")
 	check_message "$1"
 	kgit diff-tree -r --no-commit-id --no-renames --name-only \
 		--diff-filter=A "$1" >"$tmp/adds"
-	kgit diff-tree -r --no-commit-id --no-renames --name-only \
-		--diff-filter=a "$1" >"$tmp/changes"
-	again=$(grep -x -F -f "$tmp/added" "$tmp/changes" | head -n 1) || :
-	[ -z "$again" ] ||
-		die "$name: changes $again, which an earlier commit adds: each new file comes whole, in one commit (git rebase --autosquash)"
 	cat "$tmp/adds" >>"$tmp/added"
 	{
 		kgit log -1 --format='From: %an <%ae>%nDate: %aD%nSubject: %s%n' "$1"
@@ -66,8 +62,8 @@ write_patch() {
 	} >"$tmp/new/series/$name"
 	while read -r path; do
 		mkdir -p "$tmp/new/${path%/*}"
-		kgit show "$1:$path" >"$tmp/new/$path"
-		case $(kgit ls-tree "$1" "$path") in
+		kgit show "HEAD:$path" >"$tmp/new/$path"
+		case $(kgit ls-tree HEAD "$path") in
 		100755*) chmod +x "$tmp/new/$path" ;;
 		esac
 	done <"$tmp/adds"

@@ -27,14 +27,15 @@ tests='
 	fuzz_is_refused
 	overlay_file_without_patch_is_refused
 	overlay_file_of_two_patches_is_refused
-	overlay_file_touched_by_hunk_is_refused
+	overlay_file_is_changed_by_a_later_patch
+	overlay_file_changed_before_it_is_added_is_refused
 	patch_that_makes_a_file_is_refused
 	local_work_survives_a_changed_series
 	refresh_gives_the_same_bytes
 	refresh_follows_a_new_commit
 	refresh_keeps_an_edit_in_the_repository
 	refresh_refuses_an_edit_in_both_places
-	refresh_refuses_a_file_in_two_commits
+	refresh_writes_a_file_of_two_commits
 	adds_stay_out_of_the_commit_message
 	format_patch_is_am_clean
 	format_patch_signs_off_only_when_asked
@@ -228,11 +229,24 @@ overlay_file_of_two_patches_is_refused() {
 	fails 'mm/block.c: named by more than one' "$tools/compose.sh"
 }
 
-overlay_file_touched_by_hunk_is_refused() {
+# The repository has the file as the last patch leaves it.
+overlay_file_is_changed_by_a_later_patch() {
 	composed
+	printf 'int brick;\n' >"$REPO/mm/block.c"
 	printf 'diff --git a/mm/block.c b/mm/block.c\n--- a/mm/block.c\n+++ b/mm/block.c\n@@ -1 +1 @@\n-int block;\n+int brick;\n' \
 		>>"$REPO/series/0002-mm-gup-pin-blocks.patch"
-	fails '0002.*changes mm/block.c' "$tools/compose.sh"
+	"$tools/compose.sh"
+	[ "$(kgit show HEAD:mm/block.c)" = 'int brick;' ]
+	[ "$(kgit show HEAD^:mm/block.c)" = 'int block;' ]
+	printf 'int else;\n' >"$REPO/mm/block.c"
+	fails '0002.*: not in mm/block.c' "$tools/compose.sh"
+}
+
+overlay_file_changed_before_it_is_added_is_refused() {
+	composed
+	printf 'diff --git a/mm/block.c b/mm/block.c\n--- a/mm/block.c\n+++ b/mm/block.c\n@@ -1 +1 @@\n-int block;\n+int brick;\n' \
+		>>"$REPO/series/0001-mm-add-blocks.patch"
+	fails '0001.*changes mm/block.c, added by .*0001' "$tools/compose.sh"
 }
 
 patch_that_makes_a_file_is_refused() {
@@ -302,11 +316,16 @@ refresh_refuses_an_edit_in_both_places() {
 	grep -q edited "$REPO/mm/block.c"
 }
 
-refresh_refuses_a_file_in_two_commits() {
+refresh_writes_a_file_of_two_commits() {
 	composed
 	echo 'int later;' >>"$linux/mm/block.c"
 	kgit commit -q -a -m 'mm: later'
-	fails '0003-mm-later.patch: changes mm/block.c' "$tools/refresh.sh"
+	head=$(kgit log --format=%T base..HEAD)
+	"$tools/refresh.sh"
+	grep -q later "$REPO/mm/block.c"
+	grep -q '^+int later;' "$REPO/series/0003-mm-later.patch"
+	FORCE=1 "$tools/compose.sh"
+	[ "$(kgit log --format=%T base..HEAD)" = "$head" ]
 }
 
 adds_stay_out_of_the_commit_message() {

@@ -29,6 +29,13 @@ struct dev_pagemap;
  */
 #define TRANSIENT_BLOCK_MAX_ORDER	(PMD_SHIFT - PAGE_SHIFT)
 
+/*
+ * A flag of dev_pagemap, for MEMORY_DEVICE_TRANSIENT: the memory of a block is in
+ * the direct map only while it has struct pages. Needs blocks of 2 MiB, and ranges
+ * of whole GiB.
+ */
+#define PGMAP_TRANSIENT_DIRECT_MAP	BIT(1)
+
 /**
  * struct transient_memmap_stats - what a pool holds and has done
  * @block_size: bytes of memory that a block is; each that is live costs a page
@@ -60,6 +67,7 @@ struct transient_memmap_stats {
 };
 
 #ifdef CONFIG_TRANSIENT_MEMMAP
+bool transient_direct_map_owns(unsigned long pfn);
 int transient_memmap_set_cap(struct dev_pagemap *pgmap, unsigned long cap);
 int transient_memmap_set_cache(struct dev_pagemap *pgmap, unsigned long cache);
 int transient_memmap_set_longterm_cap(struct dev_pagemap *pgmap,
@@ -67,6 +75,11 @@ int transient_memmap_set_longterm_cap(struct dev_pagemap *pgmap,
 int transient_memmap_get_stats(struct dev_pagemap *pgmap,
 			       struct transient_memmap_stats *stats);
 #else
+static inline bool transient_direct_map_owns(unsigned long pfn)
+{
+	return false;
+}
+
 static inline int transient_memmap_set_cap(struct dev_pagemap *pgmap,
 					   unsigned long cap)
 {

@@ -23,6 +23,7 @@
 #include <linux/prandom.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
+#include <linux/set_memory.h>
 #include <linux/sizes.h>
 #include <linux/workqueue.h>
 #include "../transient_memmap.h"
@@ -1424,6 +1425,109 @@ static void page_tables_go_with_the_last_block(struct kunit *test)
 }
 
 /*
+ * The direct map
+ */
+
+static int register_direct(struct kunit *test, u64 start, u64 size,
+			   struct dev_pagemap **pgmap)
+{
+	*pgmap = new_pgmap(test, MEMORY_DEVICE_TRANSIENT, 1);
+	(*pgmap)->flags = PGMAP_TRANSIENT_DIRECT_MAP;
+	set_range(*pgmap, 0, start, size);
+	return register_pgmap(test, *pgmap);
+}
+
+/* PG_LEVEL_NONE, or of which size the entry is that maps it */
+static unsigned int direct_level(unsigned long pfn)
+{
+	unsigned int level;
+	pte_t *pte = lookup_address((unsigned long)__va(PFN_PHYS(pfn)), &level);
+
+	return pte && pte_present(*pte) ? level : PG_LEVEL_NONE;
+}
+
+static bool can_read(unsigned long pfn)
+{
+	char byte;
+
+	return !copy_from_kernel_nofault(&byte, __va(PFN_PHYS(pfn)), 1);
+}
+
+static bool has_direct_table(unsigned long pfn)
+{
+	unsigned long addr = (unsigned long)__va(PFN_PHYS(pfn));
+
+	return !pud_none(*pud_offset(p4d_offset(pgd_offset_k(addr), addr), addr));
+}
+
+/* A stray read would see memory of a guest, or I/O would oops. */
+static void direct_map_has_pinned_blocks_only(struct kunit *test)
+{
+	u64 start = ALIGN(unused_memory(test, 3UL * PUD_SIZE), PUD_SIZE);
+	unsigned long pfn = PHYS_PFN(start + PUD_SIZE) + 3 * block_nr;
+	struct dev_pagemap *pgmap;
+	int i, err;
+
+	err = register_direct(test, start, 2UL * PUD_SIZE, &pgmap);
+	if (block_nr < PMD_SIZE / PAGE_SIZE) {
+		KUNIT_EXPECT_EQ(test, err, -EINVAL);
+		return;
+	}
+	KUNIT_ASSERT_EQ(test, err, 0);
+	for (i = 0; i < 3; i++) {
+		KUNIT_EXPECT_EQ(test, direct_level(pfn), PG_LEVEL_NONE);
+		KUNIT_EXPECT_FALSE(test, can_read(pfn));
+		KUNIT_EXPECT_FALSE(test, has_direct_table(pfn));
+		/* A memory error changes nothing that is not there. */
+		KUNIT_EXPECT_EQ(test, set_mce_nospec(pfn), 0);
+
+		pin(test, pfn);
+		KUNIT_EXPECT_EQ(test, direct_level(pfn), PG_LEVEL_2M);
+		KUNIT_EXPECT_EQ(test, direct_level(pfn + block_nr - 1), PG_LEVEL_2M);
+		KUNIT_EXPECT_TRUE(test, can_read(pfn));
+		KUNIT_EXPECT_FALSE(test, can_read(pfn - 1));
+		KUNIT_EXPECT_FALSE(test, can_read(pfn + block_nr));
+		KUNIT_EXPECT_FALSE(test, can_read(PHYS_PFN(start)));
+		KUNIT_EXPECT_EQ(test, set_mce_nospec(pfn), 0);
+		KUNIT_EXPECT_EQ(test, direct_level(pfn), PG_LEVEL_2M);
+		KUNIT_EXPECT_EQ(test, clear_mce_nospec(pfn), 0);
+
+		/* Another section, and thus the same page table */
+		pin(test, pfn + PAGES_PER_SECTION);
+		unpin(test, pfn);
+		KUNIT_EXPECT_TRUE(test, eventually(!can_read(pfn)));
+		KUNIT_EXPECT_TRUE(test, can_read(pfn + PAGES_PER_SECTION));
+		unpin(test, pfn + PAGES_PER_SECTION);
+		expect_idle(test, pgmap);
+		KUNIT_EXPECT_FALSE(test, can_read(pfn + PAGES_PER_SECTION));
+		KUNIT_EXPECT_TRUE(test, eventually(!has_direct_table(pfn)));
+	}
+	pin(test, PHYS_PFN(start));
+	unpin(test, PHYS_PFN(start));
+	unregister_pgmap(test, pgmap);
+	KUNIT_EXPECT_FALSE(test, has_direct_table(PHYS_PFN(start)));
+}
+
+/* The page table of somebody else's memory would be freed. */
+static void direct_map_wants_whole_page_tables(struct kunit *test)
+{
+	u64 start = ALIGN(unused_memory(test, 2UL * PUD_SIZE), PUD_SIZE);
+	struct dev_pagemap *pgmap;
+
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			register_direct(test, start, SECTION_SIZE, &pgmap));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			register_direct(test, start + PMD_SIZE,
+					PUD_SIZE - PMD_SIZE, &pgmap));
+	KUNIT_EXPECT_EQ(test, -EFAULT, try_pin(test, PHYS_PFN(start)));
+	/* It is all in the direct map then, and all of it goes. */
+	pgmap = register_range(test, start, PUD_SIZE);
+	KUNIT_EXPECT_NE(test, direct_level(PHYS_PFN(start)), PG_LEVEL_NONE);
+	unregister_pgmap(test, pgmap);
+	KUNIT_EXPECT_FALSE(test, can_read(PHYS_PFN(start)));
+}
+
+/*
  * What is kept
  */
 
@@ -1832,6 +1936,8 @@ static struct kunit_case transient_memmap_cases[] = {
 	BLOCK_CASE(unregister_follows_last_unpin),
 	BLOCK_CASE(shared_tails_cannot_be_written),
 	BLOCK_CASE_SLOW(page_tables_go_with_the_last_block),
+	BLOCK_CASE_SLOW(direct_map_has_pinned_blocks_only),
+	BLOCK_CASE(direct_map_wants_whole_page_tables),
 	BLOCK_CASE(kept_block_serves_the_next_pin),
 	BLOCK_CASE_SLOW(idle_pool_empties_itself),
 	BLOCK_CASE_SLOW(block_in_use_does_not_age),

@@ -128,7 +128,7 @@ static pte_t *page_tables[NR_SECTIONS];
 static struct page *tlb[VMEMMAP_SIZE / PAGE_SIZE];
 static bool tlb_has_table, hotplug_locked;
 static void (*before_flush)(void);
-static struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT };
+static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT };
 
 #define PAGE_KERNEL			0
 #define PAGE_KERNEL_RO			1
@@ -231,6 +231,48 @@ static inline void vmemmap_free(unsigned long start, unsigned long end,
 			pagetable_free(*pmd);
 }
 
+/* Nobody walks these tables but the pool. */
+DEFINE_LOCK_GUARD_1(mmap_read_lock, struct mm_struct, (void)_T, (void)_T);
+
+/*
+ * No pool here has PGMAP_TRANSIENT_DIRECT_MAP: that is for KUnit, with page tables
+ * that are the kernel's.
+ */
+#define pmd_t				struct pmd
+pmd_t { unsigned long val; };
+
+static inline int transient_direct_map_add(unsigned long start, unsigned long last)
+{
+	return WARN_ON(true);
+}
+
+static inline pmd_t *transient_direct_map_table(unsigned long pfn)
+{
+	WARN_ON(true);
+	return NULL;
+}
+
+static inline void transient_direct_map_cut(unsigned long pfn,
+					    struct list_head *tables)
+{
+	WARN_ON(true);
+}
+
+static inline void transient_direct_map_free(struct list_head *tables)
+{
+	WARN_ON(!list_empty(tables));
+}
+
+static inline void transient_direct_map_block(pmd_t *pmd, unsigned long pfn)
+{
+	WARN_ON(true);
+}
+
+static inline void transient_direct_unmap_block(pmd_t *pmd)
+{
+	WARN_ON(true);
+}
+
 /* Sections */
 struct mem_section {
 	bool has_memmap;
@@ -265,6 +307,7 @@ static inline void wait_for_completion_state(struct completion *done, int state)
 }
 
 struct dev_pagemap {
+	unsigned long flags;
 	struct percpu_ref ref;
 	struct completion done;
 	enum memory_type type;

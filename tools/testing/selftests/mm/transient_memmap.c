@@ -1529,6 +1529,105 @@ TEST_F_TIMEOUT(dax, longterm_pins_can_be_allowed, TIMEOUT)
 	EXPECT_EQ(write_ulong(DAX "transient/longterm_cap", 0), 0);
 }
 
+#define KERNEL_TABLES	"/sys/kernel/debug/page_tables/kernel"
+
+/*
+ * Bytes of the device's memory that the kernel's page tables map for itself, and
+ * if there are any, where the first is, from the start of the device
+ */
+static unsigned long direct_mapped(unsigned long *first)
+{
+	unsigned long base = 0, start, end, from, to, mapped = 0;
+	unsigned long phys = strtoul(read_str(DAX "resource"), NULL, 0);
+	unsigned long size = strtoul(read_str(DAX "size"), NULL, 0);
+	FILE *f = fopen(KERNEL_TABLES, "r");
+	bool is_direct = false;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "---[", 4)) {
+			is_direct = strstr(line, "Low Kernel Mapping");
+			base = 0;
+		}
+		if (!is_direct || sscanf(line, "0x%lx-0x%lx", &start, &end) != 2)
+			continue;
+		/* The first line of this part begins with physical address 0. */
+		if (!base)
+			base = start;
+		/* Nothing is said of what is not present. */
+		if (!strstr(line, " RW ") && !strstr(line, " ro "))
+			continue;
+		from = start - base > phys ? start - base : phys;
+		to = end - base < phys + size ? end - base : phys + size;
+		if (from >= to)
+			continue;
+		if (!mapped)
+			*first = from - phys;
+		mapped += to - from;
+	}
+	if (f)
+		fclose(f);
+	return mapped;
+}
+
+/* A stray read in the kernel would see what guests have in their memory. */
+TEST_F_TIMEOUT(dax, direct_map_has_pinned_blocks_only, TIMEOUT)
+{
+	unsigned long size = strtoul(read_str(DAX "size"), NULL, 0);
+	struct space *s = &self->s;
+	struct iovec iov = { s->mem + 2 * s->block + PAGE, 1 };
+	unsigned long first = 0;
+	int fds[2], err;
+
+	if (access(DAX "direct_map", F_OK) || access(KERNEL_TABLES, R_OK))
+		SKIP(return, "needs " KERNEL_TABLES);
+	EXPECT_STREQ(read_str(DAX "direct_map"), "static");
+	EXPECT_EQ(write_str(DAX "direct_map", "transient"), -EBUSY);
+	EXPECT_EQ(direct_mapped(&first), size);
+
+	space_unmap(s);
+	close(s->fd);
+	ASSERT_EQ(dax_set_direct_map("transient"), 0);
+	EXPECT_EQ(write_str(DAX "direct_map", "other"), -EINVAL);
+	err = write_str(DAX_DRIVER "bind", "dax0.0");
+	if (err) {
+		write_str(DAX "direct_map", "static");
+		ASSERT_EQ(write_str(DAX_DRIVER "bind", "dax0.0"), 0);
+		ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
+		SKIP(return, "can't be bound so: %s", strerror(-err));
+	}
+	ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
+	iov.iov_base = s->mem + 2 * s->block + PAGE;
+	pool_set_cache(s, 0);
+	EXPECT_EQ(direct_mapped(&first), 0);
+
+	ASSERT_EQ(pipe(fds), 0);
+	ASSERT_EQ(vmsplice(fds[1], &iov, 1, 0), 1);
+	EXPECT_EQ(direct_mapped(&first), s->block);
+	EXPECT_EQ(first, 2 * s->block);
+	close(fds[0]);
+	close(fds[1]);
+	EXPECT_TRUE(eventually_live(s, 0));
+	EXPECT_EQ(direct_mapped(&first), 0);
+
+	/* What the last transfer needed stays for as long as the cache keeps it. */
+	pool_set_cache(s, s->cache);
+	ASSERT_TRUE(disk_put(0, 64 * KB, 5));
+	EXPECT_EQ(io_one(PSYNC, self->disk, false, s->mem, 64 * KB, 0), (long)(64 * KB));
+	EXPECT_EQ(same(s->mem, 64 * KB, 5), 64 * KB);
+	EXPECT_TRUE(eventually_gone(s));
+	EXPECT_EQ(direct_mapped(&first), 0);
+
+	/* As it was, for those who come next */
+	space_unmap(s);
+	close(s->fd);
+	ASSERT_EQ(dax_unbind(), 0);
+	EXPECT_EQ(direct_mapped(&first), 0);
+	ASSERT_EQ(write_str(DAX "direct_map", "static"), 0);
+	ASSERT_EQ(write_str(DAX_DRIVER "bind", "dax0.0"), 0);
+	ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
+}
+
 #define HWPOISON	"/sys/kernel/debug/hwpoison/"
 
 static atomic_ulong bus_addr;

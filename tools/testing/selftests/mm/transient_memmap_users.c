@@ -4,8 +4,9 @@
  * that has a transient memmap, which refuse it and how, and who has struct pages
  * made. Each row is the real thing in use, its data compared.
  *
- * usage: transient_memmap_users [-l] [-t file] [-c file] [row ...]
+ * usage: transient_memmap_users [-dl] [-t file] [-c file] [row ...]
  *
+ *   -d       with a transient direct map
  *   -l       list the rows
  *   -t file  write the table as reStructuredText
  *   -c file  fail if the table is not to be found in this file
@@ -305,14 +306,16 @@ int main(int argc, char **argv)
 	}, *user;
 	unsigned long cache, longterm_cap;
 	const char *file = NULL, *wanted = NULL;
-	bool list = false;
+	bool list = false, direct = false;
 	size_t size, i;
 	FILE *table;
 	char *rows;
 	int c, n = 0;
 
-	while ((c = getopt(argc, argv, "lt:c:")) != -1) {
-		if (c == 'l')
+	while ((c = getopt(argc, argv, "dlt:c:")) != -1) {
+		if (c == 'd')
+			direct = true;
+		else if (c == 'l')
 			list = true;
 		else if (c == 't')
 			file = optarg;
@@ -338,6 +341,10 @@ int main(int argc, char **argv)
 	if (access(DAX "memmap", F_OK))
 		ksft_exit_skip("no dax0.0 with a memmap attribute\n");
 	dax_save();
+	if (direct && access(DAX "direct_map", F_OK))
+		ksft_exit_skip("dax0.0 has no direct_map attribute\n");
+	if (direct && dax_set_direct_map("transient"))
+		ksft_exit_fail_msg("direct_map can't be set\n");
 	if (dax_set_transient(2 * MB))
 		ksft_exit_fail_msg("dax0.0 can't be bound with memmap transient\n");
 	ksft_set_plan(n + !!wanted);
@@ -358,6 +365,8 @@ int main(int argc, char **argv)
 	fclose(table);
 	pool_set("cache", cache);
 	pool_set("longterm_cap", longterm_cap);
+	if (direct && dax_set_direct_map("static"))
+		ksft_print_msg("direct_map stays transient\n");
 	dax_restore();
 
 	print_table(rows, stdout, "# ");

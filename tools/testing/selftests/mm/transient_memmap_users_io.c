@@ -341,8 +341,25 @@ static int disk_psync(struct area *a) { return disk_transfers(a, transfer_psync)
 static int disk_vectored(struct area *a) { return disk_transfers(a, transfer_vectored); }
 static int disk_aio(struct area *a) { return disk_transfers(a, transfer_aio); }
 static int disk_uring(struct area *a) { return disk_transfers(a, transfer_uring); }
-static int disk_polled(struct area *a) { return disk_transfers(a, transfer_polled); }
 static int disk_fixed(struct area *a) { return disk_transfers(a, transfer_fixed); }
+
+/* null_blk sleeps, for memory, where it is polled: give it all it needs before. */
+static int disk_polled(struct area *a)
+{
+	int fd, ret;
+
+	nullb_make("tm_users", "16", "10000");
+	fd = open(DISK, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return user_skip("no null_blk with configfs");
+	if (contents_put(fd, transfer_psync, 16 * MB, 0, 1))
+		ret = check_transfers(a, DISK, O_DIRECT, 512, transfer_polled);
+	else
+		ret = user_fail("can't write %s", DISK);
+	close(fd);
+	nullb_remove("tm_users");
+	return ret;
+}
 
 static int disk_fixed_allowed(struct area *a)
 {

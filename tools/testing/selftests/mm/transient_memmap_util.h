@@ -201,6 +201,14 @@ static inline int dax_set_transient(unsigned long align)
 	return dax_set("transient", s);
 }
 
+/* Leaves it unbound. */
+static inline int dax_set_direct_map(const char *direct_map)
+{
+	int err = access(DAX "driver", F_OK) ? 0 : dax_unbind();
+
+	return err ?: write_str(DAX "direct_map", direct_map);
+}
+
 static inline void dax_save(void)
 {
 	snprintf(dax_memmap, sizeof(dax_memmap), "%s", read_str(DAX "memmap"));

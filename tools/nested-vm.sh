@@ -1,0 +1,554 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# What nested.sh runs in the virtual machine: guests of QEMU and KVM on dax0.0.
+# KTAP on stdout, figures in /run/out/figures. A failure means: a VMM that knows
+# nothing of transient struct pages cannot run a guest on them, loses the guest's
+# data, or leaves blocks or a hung host behind when it dies.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tools/tests/ktap.sh
+. "$here/tests/ktap.sh"
+# shellcheck source=tools/dax.sh
+. "$here/dax.sh"
+
+parts=$1
+ram=512
+nullb=/sys/kernel/config/nullb
+target=/sys/kernel/config/target
+tpg=$target/vhost/naa.5001405000000001/tpgt_1
+qemu=''
+back=''	# other processes in the background
+
+tmp=/tmp/nested
+mkdir -p $tmp
+figures=/run/out/figures
+: >$figures
+# shellcheck disable=SC2317
+cleanup() {
+	for pid in $qemu $back; do
+		kill -9 "$pid" 2>/dev/null || :
+	done
+	# A retry of vhost-scsi is a line of QEMU's.
+	for log in "$tmp"/*.log; do
+		head -n 200 "$log" >"/run/out/${log##*/}"
+	done
+}
+trap cleanup EXIT
+
+# The machine around the guest: three disks, a network, a SCSI target
+
+# disk_make NAME [NS]: with NS, each request takes so long.
+disk_make() {
+	mkdir $nullb/"$1"
+	if [ -n "${2:-}" ]; then
+		echo 2 >$nullb/"$1"/irqmode
+		echo "$2" >$nullb/"$1"/completion_nsec
+	fi
+	echo 256 >$nullb/"$1"/size
+	echo 1 >$nullb/"$1"/memory_backed
+	echo 1 >$nullb/"$1"/power
+}
+
+tap_make() {
+	ip tuntap add tap0 mode tap vnet_hdr
+	ip addr add 10.7.0.1/24 dev tap0
+	ip link set tap0 up
+}
+
+lun_add() {
+	mkdir -p $tpg/lun/lun_0
+	ln -s $target/core/iblock_0/nested $tpg/lun/lun_0/nested
+}
+
+lun_del() {
+	rm $tpg/lun/lun_0/nested
+	rmdir $tpg/lun/lun_0
+}
+
+target_make() {
+	mkdir -p $target/core/iblock_0/nested
+	echo "udev_path=/dev/nested2" >$target/core/iblock_0/nested/control
+	echo 1 >$target/core/iblock_0/nested/enable
+	mkdir -p $tpg
+	lun_add
+	echo naa.5001405000000002 >$tpg/nexus
+}
+
+# The guest. Its console is $con, its monitor takes commands from a FIFO.
+
+memmap_kib() { echo $((($(vmstat nr_memmap_pages) - unbound) * 4)); }
+
+# Hundredths of a second since boot of the machine.
+now() { sed 's/ .*//; s/\.//' /proc/uptime; }
+
+# start NAME [QEMU's option ...]. A CPU without XSAVE: what TCG's SVM makes of it
+# the guest's kernel does not survive, on any memory.
+start() {
+	name=$1
+	shift
+	con=$tmp/$name.console.log
+	mon=$tmp/$name.monitor.log
+	err=$tmp/$name.qemu.log
+	rm -f "$con" $tmp/con $tmp/mon.in $tmp/mon.out
+	mkfifo $tmp/con $tmp/mon.in $tmp/mon.out
+	cat $tmp/mon.out >"$mon" &
+	back="$back $!"
+	mark=0
+	started=$(now)
+	qemu-system-x86_64 \
+		-object memory-backend-file,id=mem,mem-path="$DAX,share=on,align=2M,size=${ram}M${backend:-}" \
+		-machine q35,memory-backend=mem -m $ram -accel kvm -cpu qemu64 -smp 1 \
+		-nodefaults -no-user-config -display none \
+		-kernel "$IMAGE" -initrd "$INITRAMFS" \
+		-append "console=ttyS0 loglevel=5 panic=-1 8250.nr_uarts=1 null_blk.nr_devices=0 scsi_debug.add_host=0" \
+		-serial stdio -monitor pipe:$tmp/mon "$@" <>$tmp/con >"$con" 2>"$err" &
+	qemu=$!
+}
+
+all_devices="
+	-drive file=/dev/nested0,if=none,id=a,format=raw,cache=none,aio=native
+	-device virtio-blk-pci,drive=a
+	-drive file=/dev/nested1,if=none,id=b,format=raw,cache=none,aio=io_uring
+	-device virtio-blk-pci,drive=b
+	-netdev tap,id=n,ifname=tap0,script=no,downscript=no,vhost=on
+	-device virtio-net-pci,netdev=n,romfile=,mac=52:54:00:00:07:02
+	-device vhost-scsi-pci,wwpn=naa.5001405000000001"
+
+slow_disk='-drive file=/dev/slow,if=none,id=c,format=raw,cache=none,aio=native
+	-device virtio-blk-pci,drive=c'
+
+running() { case $(sed 's/.*) //' /proc/"$1"/stat 2>/dev/null) in '' | Z*) return 1 ;; esac; }
+
+# within SECONDS COMMAND...: becomes true?
+within() {
+	until=$(($(now) + $1 * 100))
+	shift
+	until "$@"; do
+		[ "$(now)" -lt $until ] || return 1
+		sleep 0.2
+	done
+}
+
+answered() { tail -n +$((mark + 1)) "$con" | grep -aqE "^nested: $1"; }
+mark=0
+mark() { mark=$(grep -c '' "$con" || :); }
+
+# answer SECONDS PATTERN: the line of the guest since the mark.
+answer() {
+	within "$1" answered "$2" ||
+		{ echo "no \"$2\": $(tail -n 1 "$con" "$err" | tr '\n' ' ')"; return 1; }
+	tail -n +$((mark + 1)) "$con" | tr -d '\r' | grep -aE "^nested: $2" | head -n 1
+}
+
+# Opened for reading too, as it would wait for a QEMU that is no more.
+order() { mark; echo "$*" 1<>$tmp/con; }
+monitor() { echo "$*" 1<>$tmp/mon.in; }
+
+# ask SECONDS JOB...: its result. Good if it is "ok", the rest of the line printed.
+ask() {
+	limit=$1
+	shift
+	order "$@"
+	line=$(answer "$limit" "$1 ") || { echo "$line"; return 1; }
+	case $line in *" ok"*) echo "$line" ;; *) echo "$line"; return 1 ;; esac
+}
+
+value() { echo "$1" | tr ' ' '\n' | sed -n "s/^$2=//p"; }
+figure() { printf '%s\t%s\t%s\n' "$memory" "$1" "$2" >>$figures; }
+
+is_up() {
+	answer 90 up || return 1
+	hundredths=$(($(now) - started))
+	echo "# $name: ${hundredths%??}.${hundredths#"${hundredths%??}"} s from QEMU's start to the guest's shell"
+	figure boot "${hundredths%??}.${hundredths#"${hundredths%??}"}"
+}
+
+gone() { ! running "$qemu"; }
+
+# Whatever became of the test, the next one begins without QEMU.
+end() {
+	kill -9 "$qemu" 2>/dev/null || :
+	status=0
+	wait "$qemu" 2>/dev/null || status=$?
+	qemu=''
+}
+
+# Not in ktap_check's subshell, which cannot wait for QEMU.
+power_off() {
+	order off
+	within 20 gone || :
+	end
+}
+ended_well() { [ "$status" = 0 ] || { echo "status $status: $(tail -n 1 "$err")"; return 1; }; }
+
+no_blocks() {
+	dax_idle 5 || { echo "$(dax_pool live) blocks are live"; return 1; }
+	[ "$(memmap_kib)" = "$rest" ] || { echo "$(memmap_kib) KiB of memmap, $rest before"; return 1; }
+}
+
+# populates COMMAND...: it has to succeed, and to have populated blocks. None is
+# left of the I/O before.
+populates() {
+	dax_idle 5 || { echo "$(dax_pool live) blocks are live"; return 1; }
+	before=$(dax_pool populated)
+	"$@" || return 1
+	after=$(dax_pool populated)
+	echo "# $((after - before)) blocks populated, $(dax_pool failed) refused"
+	[ "$after" -gt "$before" ] || { echo "it did not populate any block"; return 1; }
+}
+
+bind() {
+	memory=$1
+	dax_bind "$1"
+	rest=$(memmap_kib)
+}
+
+unbinds() {
+	dax_unbind
+	[ "$(memmap_kib)" = 0 ] || { echo "$(memmap_kib) KiB of memmap are left"; return 1; }
+}
+
+# Part boot: a guest without a disk, so that nothing is pinned
+
+nothing_populated() {
+	[ "$(dax_pool live) $(dax_pool populated)" = '0 0' ] ||
+		{ echo "$(dax_pool live) live, $(dax_pool populated) populated"; return 1; }
+}
+
+used_all_memory() {
+	ask 20 ram
+	ask 60 keep 32 && nothing_populated
+}
+
+monitor_says() { grep -aq "$1" "$mon"; }
+
+# monitor_hears COMMAND WORDS: does it answer that?
+monitor_hears() {
+	monitor "$1"
+	sleep 0.5
+	monitor_says "$2"
+}
+
+balloons() {
+	for mib in $((ram - 4)) $ram; do
+		monitor balloon "$mib"
+		within 20 monitor_hears 'info balloon' "actual=$mib" ||
+			{ echo "not $mib MiB: $(tail -n 1 "$mon")"; return 1; }
+	done
+	echo "# QEMU on these 1024 pages: $(grep -c . "$err" || :) messages, the first: $(head -n 1 "$err")"
+	ask 20 kept && nothing_populated
+}
+
+migrates_to_file() {
+	monitor 'migrate -d "exec:cat >/tmp/nested/state"'
+	within 120 monitor_hears 'info migrate' 'Migration status: completed' ||
+		{ echo "it does not complete: $(tail -n 1 "$mon")"; return 1; }
+	echo "# $(($(stat -c %s $tmp/state) >> 10)) KiB of state, $(dax_pool populated) blocks populated"
+}
+
+# The memory is overwritten first, so that the state has to bring it back.
+scrub() {
+	python3 -c "import mmap, os
+fd = os.open('$DAX', os.O_RDWR)
+m = mmap.mmap(fd, $ram << 20)
+for i in range(0, $ram << 20, 1 << 20): m[i:i + (1 << 20)] = b'\xa5' * (1 << 20)"
+}
+
+comes_back() {
+	within 60 monitor_hears 'info status' 'VM status: running' || { echo "it does not run: $(tail -n 1 "$err")"; return 1; }
+	ask 30 kept
+}
+
+reboots() {
+	order reboot
+	answer 90 up || return 1
+	ask 20 ram && no_blocks
+}
+
+part_boot() {
+	bind transient
+	start boot -device virtio-balloon-pci
+	ktap_check 'boot: to its shell' is_up
+	ktap_check 'boot: nothing was pinned' nothing_populated
+	ktap_check 'boot: nor by using the memory' used_all_memory
+	ktap_check 'boot: balloon' balloons
+	ktap_check 'boot: migration to a file' migrates_to_file
+	end
+	scrub
+	start incoming -device virtio-balloon-pci -incoming "exec:cat /tmp/nested/state"
+	ktap_check 'boot: migration from a file' comes_back
+	rm -f $tmp/state
+	ktap_check 'boot: the guest reboots' reboots
+	power_off
+	ktap_check 'boot: and powers off' ended_well
+	ktap_check 'boot: no block is left' no_blocks
+	ktap_check 'boot: the device can be unbound' unbinds
+}
+
+# Parts transient and static: the same I/O on both
+
+sample() {
+	peak=$(memmap_kib)
+	while :; do
+		now=$(memmap_kib)
+		[ "$now" -le "$peak" ] || peak=$now
+		echo "$peak" >$tmp/peak
+		sleep 0.5
+	done
+}
+
+# Transfers, of which the host sees the same bytes.
+disk_io() {
+	line=$(ask 120 disk "$1" 8 4) || { echo "$line"; return 1; }
+	echo "# $line"
+	figure "$1-write" "$(value "$line" write)"
+	figure "$1-read" "$(value "$line" read)"
+	sum=$(dd if=/dev/"$2" bs=1M count=8 iflag=direct status=none | md5sum)
+	[ "${sum%% *}" = "$(value "$line" sum)" ] || { echo "the host reads something else"; return 1; }
+}
+
+# On ports 5001 and 5002
+listening() { [ "$(cat /proc/net/tcp /proc/net/tcp6 | grep -c ':138[9A] 0*:0000 0A ')" = 2 ]; }
+
+net_io() {
+	dd if=/dev/urandom of=$tmp/give bs=1M count=8 status=none
+	busybox nc -l -p 5001 <>$tmp/open >$tmp/taken 2>$tmp/nc1.log &
+	takes=$!
+	busybox nc -l -p 5002 <$tmp/give >/dev/null 2>$tmp/nc2.log &
+	gives=$!
+	within 10 listening || { echo "nobody listens"; kill $takes $gives; return 1; }
+	line=$(ask 60 net 8) || { echo "$line"; kill $takes $gives; return 1; }
+	wait
+	echo "# $line"
+	figure net-send "$(value "$line" send)"
+	figure net-receive "$(value "$line" receive)"
+	sum=$(md5sum <$tmp/taken)
+	[ "${sum%% *}" = "$(value "$line" sent)" ] || { echo "the host got something else"; return 1; }
+	sum=$(md5sum <$tmp/give)
+	[ "${sum%% *}" = "$(value "$line" received)" ] || { echo "the guest got something else"; return 1; }
+}
+
+# 2 seconds after the last I/O
+after() {
+	sleep 2
+	kib=$(memmap_kib)
+	figure after "$kib"
+	figure peak "$(cat $tmp/peak)"
+	if [ "$memory" = transient ]; then
+		figure populated "$(dax_pool populated)"
+		[ "$(cat $tmp/peak)" -gt "$rest" ] || { echo "there was no peak"; return 1; }
+	fi
+	echo "# $rest KiB of memmap at rest, $(cat $tmp/peak) at peak, $kib after"
+	[ "$kib" = "$rest" ]
+}
+
+idle_after_boot() {
+	dax_idle 3 || { echo "$(dax_pool live) blocks are live"; return 1; }
+	figure live "$(dax_pool live)"
+	echo "# $(dax_pool populated) blocks populated for the partition tables"
+}
+
+part_io() {
+	bind "$1"
+	check=''
+	[ "$1" = static ] || check=populates
+	figure rest "$rest"
+	sample &
+	sampler=$!
+	back="$back $sampler"
+	# shellcheck disable=SC2086	# A list.
+	start "$1" $all_devices
+	ktap_check "$1: boots" is_up
+	[ -z "$check" ] || ktap_check "$1: no blocks after boot" idle_after_boot
+	ktap_check "$1: disk, aio=native" $check disk_io vda nested0
+	ktap_check "$1: disk, aio=io_uring" $check disk_io vdb nested1
+	ktap_check "$1: vhost-scsi" $check disk_io sda nested2
+	ktap_check "$1: vhost-net" $check net_io
+	ktap_check "$1: memmap 2 s after" after
+	kill $sampler
+	power_off
+	ktap_check "$1: powers off" ended_well
+	ktap_check "$1: can be unbound" unbinds
+}
+
+# Part drills: one guest that has to bear much
+
+io_goes_on() {
+	for dev; do
+		mark
+		answer 30 "io $dev ok" >/dev/null || { tail -n 1 "$con"; return 1; }
+	done
+}
+
+prealloc_works() {
+	within 30 monitor_hears 'info status' 'VM status: paused' || { tail -n 1 "$err"; return 1; }
+}
+
+begin_io() {
+	is_up || return 1
+	order io vda 4
+	order io sda 4
+	order flood "$(cat /sys/class/net/tap0/address)"
+	io_goes_on vda sda
+}
+
+# A disk says EIO. vhost-scsi says TASK SET FULL, so the guest waits and retries.
+cap_reached() {
+	cap=$(dax_pool cap)
+	mark
+	echo 0 >"$dax_dev/transient/cap"
+	seen=$(answer 30 'io vda error') || :
+	sleep 3
+	refused=$(dax_pool failed)
+	mark
+	sleep 5
+	waits=y
+	! answered 'io sda ok' || waits=''
+	echo "$cap" >"$dax_dev/transient/cap"
+	case $seen in nested:*) ;; *) echo "$seen"; return 1 ;; esac
+	[ -n "$waits" ] || { echo "SCSI went on"; return 1; }
+	echo "# $refused pins refused"
+	sleep 1
+	io_goes_on vda sda || return 1
+	! grep -aq 'nested: io sda error' "$con" || { echo "SCSI had an error"; return 1; }
+}
+
+lun_removed() {
+	mark
+	lun_del
+	answer 30 "io sda error" || return 1
+	io_goes_on vda || return 1
+	lun_add
+	io_goes_on sda
+}
+
+tap_deleted() {
+	ip link del tap0
+	io_goes_on vda
+}
+
+never_wrong() { ! grep -a 'nested: .* bad' "$con"; }
+
+crashes() {
+	order crash
+	answer 90 up || return 1
+	grep -aq 'Kernel panic' "$con" || { echo "it did not crash"; return 1; }
+	no_blocks
+}
+
+in_flight() {
+	awk '$1 + $2 == 0 { exit 1 }' /sys/block/slow/inflight && [ "$(dax_pool live)" != 0 ]
+}
+
+killed() {
+	order io vdc 2
+	within 30 in_flight || { echo "nothing is in flight"; return 1; }
+	kill -9 "$qemu"
+	requests=$(awk '{ print $1 + $2 }' /sys/block/slow/inflight)
+	echo "# killed with $(dax_pool live) blocks live, then $requests requests in flight"
+	[ "$requests" -gt 0 ] || { echo "nothing was in flight any more"; return 1; }
+	within 10 gone || { echo "it does not die"; return 1; }
+	no_blocks
+}
+
+part_drills() {
+	bind transient
+	# shellcheck disable=SC2086
+	start drills $all_devices $slow_disk
+	ktap_check 'drills: disk, SCSI and network at work' begin_io
+	ktap_check 'drills: cap reached' cap_reached
+	ktap_check 'drills: SCSI target removed' lun_removed
+	ktap_check 'drills: tap deleted' tap_deleted
+	tap_make
+	ktap_check 'drills: no data was wrong' never_wrong
+	ktap_check 'drills: the guest crashes' crashes
+	ktap_check 'drills: QEMU is killed' killed
+	end
+	ktap_check 'drills: the device can be unbound' unbinds
+}
+
+# Part unbind
+
+is_unbound() { ! [ -e "$dax_dev/driver" ]; }
+
+unbound_under_it() {
+	is_up || return 1
+	order io vda 2
+	io_goes_on vda || return 1
+	within 30 in_flight || { echo "nothing is in flight"; return 1; }
+	begun=$(now)
+	dax_unbind &
+	within 20 is_unbound || { echo "unbind hangs"; return 1; }
+	wait
+	echo "# unbound after $((($(now) - begun) * 10)) ms, with a request in flight of 500 ms at most"
+}
+
+# 135 is SIGBUS, 137 means that only end() could end it.
+was_told() {
+	echo "# QEMU: status $status $(head -n 1 "$err")"
+	[ "$status" = 135 ] || grep -q 'kvm run failed Bad address' "$err"
+}
+
+part_unbind() {
+	bind transient
+	backend=,prealloc=on
+	start prealloc -S
+	ktap_check 'unbind: prealloc=on' prealloc_works
+	end
+	backend=''
+	# shellcheck disable=SC2086
+	start unbind $slow_disk
+	ktap_check 'unbind: the device under a guest' unbound_under_it
+	within 5 gone || :
+	end
+	ktap_check 'unbind: QEMU gets SIGBUS or stops the guest' was_told
+	ktap_check 'unbind: nothing is left' unbinds
+	bind transient
+	ktap_check 'unbind: it can be bound again' no_blocks
+	dax_unbind
+}
+
+# Except of the guest that had to crash.
+guests_complain() {
+	complained=1
+	for log in "$tmp"/*.console.log; do
+		[ "${log##*/}" != drills.console.log ] || continue
+		"$here/tests/console-check.sh" "$log" || complained=0
+	done
+	return $complained
+}
+guests_are_content() { ! guests_complain; }
+
+plan=2
+for part in $(echo "$parts" | tr , ' '); do
+	case $part in
+	boot) plan=$((plan + 10)) ;;
+	transient) plan=$((plan + 9)) ;;
+	static) plan=$((plan + 8)) ;;
+	drills) plan=$((plan + 8)) ;;
+	unbind) plan=$((plan + 5)) ;;
+	*) echo "${0##*/}: no part $part" >&2; exit 2 ;;
+	esac
+done
+ktap_plan $plan
+dax_unbind
+unbound=$(vmstat nr_memmap_pages)
+mkfifo $tmp/open
+mount -t configfs configfs /sys/kernel/config
+for disk in nested0 nested1 nested2; do
+	disk_make $disk
+done
+disk_make slow 500000000
+tap_make
+target_make
+for part in $(echo "$parts" | tr , ' '); do
+	case $part in
+	transient | static) part_io "$part" ;;
+	*) "part_$part" ;;
+	esac
+	echo "# $(now | sed 's/..$//') s"
+done
+ktap_check 'no complaint in the log of a guest' guests_are_content
+ktap_check 'nr_memmap_pages is where it was' unbinds
+! grep -q '^not ok' /run/out/stdout

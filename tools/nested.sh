@@ -1,0 +1,111 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# A guest of unmodified QEMU and KVM whose memory has no memmap, inside the
+# virtual machine.
+set -eu
+
+# shellcheck source=tools/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+usage() {
+	cat <<USAGE
+usage: $me [-k] [-K KERNEL] [-j PARTS]
+Starts a guest on pageless memory with QEMU and KVM inside the machine of vm.sh,
+lets it do I/O by all of QEMU's and vhost's paths, compares it with a static
+memmap, and prints a table (kept in build/nested.txt).
+
+  -k         KTAP instead, with the drills: killed, crashed, unbound, ...
+  -K KERNEL  of both the machine and the guest, as for vm.sh -k
+  -j PARTS   only these, of: $parts
+USAGE
+}
+
+parts='boot,transient,static,drills,unbind'
+ktap='' kernel=normal
+while getopts kK:j:h opt; do
+	case $opt in
+	k) ktap=1 ;;
+	K) kernel=$OPTARG ;;
+	j) parts=$OPTARG ;;
+	h) usage; exit 0 ;;
+	*) usage >&2; exit 2 ;;
+	esac
+done
+if [ -z "$ktap" ] && [ "$parts" = boot,transient,static,drills,unbind ]; then
+	parts=transient,static
+fi
+case $kernel in
+*/*) image=$kernel ;;
+*) image=$BUILD/out/$kernel/arch/x86/boot/bzImage ;;
+esac
+busybox=$(command -v busybox) || die "no busybox (Debian: busybox-static)"
+command -v cpio >/dev/null || die "no cpio (Debian: cpio)"
+
+out=$BUILD/nested
+# The root of the guest, and what is left of the last run.
+rm -rf "$out/root" "$out/vm"
+mkdir -p "$out/root/bin" "$out/root/dev" "$out/root/tmp"
+cp "$busybox" "$out/root/bin/busybox"
+cp "$tools/nested-init.sh" "$out/root/init"
+chmod 755 "$out/root/init"
+(cd "$out/root" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$out/initramfs"
+
+rc=0
+# By the wall clock: with -icount, KVM on emulated SVM gives up (internal error 3)
+# when the guest is busy with its network, whatever its memory is.
+"$tools/vm.sh" -n -k "$kernel" -o "$out/vm" -t 840 env \
+	IMAGE="$image" INITRAMFS="$out/initramfs" \
+	sh "$tools/nested-vm.sh" "$parts" >"$out/vm.log" 2>&1 || rc=$?
+if [ -n "$ktap" ]; then
+	cat "$out/vm/stdout"
+fi
+if [ $rc != 0 ]; then
+	tail -n 3 "$out/vm.log" "$out/vm/stderr" >&2
+	[ -n "$ktap" ] || grep -B 1 '^not ok' "$out/vm/stdout" >&2 || :
+	exit 1
+fi
+
+# Fields of figures: memory, name, value.
+table() {
+	awk -F '\t' '
+	{ v[$1, $2] = $3; if (!($1 in seen)) { seen[$1]; memory[++n] = $1 } }
+	function row(label, name, ratio,   i) {
+		printf "%-38s", label
+		for (i = 1; i <= n; i++)
+			printf " %10s", (memory[i], name) in v ? v[memory[i], name] : "-"
+		if (ratio && v["transient", name] && v["static", name])
+			printf " %9.0f%%", 100 * v["transient", name] / v["static", name]
+		print ""
+	}
+	END {
+		printf "%-38s", ""
+		for (i = 1; i <= n; i++)
+			printf " %10s", memory[i]
+		printf " %10s\n", "ratio"
+		row("QEMU to the shell of the guest, s", "boot", 1)
+		row("memmap KiB at rest", "rest")
+		row("memmap KiB at peak", "peak")
+		row("memmap KiB 2 s after", "after")
+		row("blocks live after boot", "live")
+		row("blocks populated in all", "populated")
+		row("virtio-blk, aio=native: write KiB/s", "vda-write", 1)
+		row("virtio-blk, aio=native: read KiB/s", "vda-read", 1)
+		row("virtio-blk, aio=io_uring: write KiB/s", "vdb-write", 1)
+		row("virtio-blk, aio=io_uring: read KiB/s", "vdb-read", 1)
+		row("vhost-scsi: write KiB/s", "sda-write", 1)
+		row("vhost-scsi: read KiB/s", "sda-read", 1)
+		row("vhost-net: send KiB/s", "net-send", 1)
+		row("vhost-net: receive KiB/s", "net-receive", 1)
+	}' "$out/vm/figures"
+}
+
+if [ -s "$out/vm/figures" ]; then
+	{
+		echo "A guest of 512 MiB on /dev/dax0.0, with QEMU and KVM"
+		echo
+		table
+		echo
+		echo "KVM's hardware is emulated, and timed by the clock of a machine that may do other things."
+	} >"$BUILD/nested.txt"
+	[ -n "$ktap" ] || cat "$BUILD/nested.txt"
+fi
