@@ -9,7 +9,7 @@ export BUILD JOBS
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help deps deps-check tree kernel kernel-debug shell demo kunit \
-	selftest guest user model kcsan test bench size format-patch refresh check bisect \
+	selftest users guest user model kcsan test bench size format-patch refresh check bisect \
 	test-series clean distclean
 
 help: ## this list
@@ -43,6 +43,9 @@ kunit: kernel ## KUnit tests, in the virtual machine
 
 selftest: kernel ## kselftests, in the virtual machine
 	@tools/run-tests.sh selftest
+
+users: kernel ## try all who are handed guest memory, in the virtual machine
+	@tools/run-tests.sh users users-dm
 
 guest: kernel ## a guest of QEMU and KVM on such memory, compared with a static memmap
 	@tools/nested.sh

@@ -28,7 +28,7 @@ packages() {
 		ccache xz-utils kmod cpio python3 perl pkg-config \
 		libaio-dev liburing-dev libcap-dev ;;
 	vm) echo qemu-system-x86 fio jq busybox-static trace-cmd \
-		iproute2 e2fsprogs xfsprogs dmsetup mount gdb ;;
+		daxctl iproute2 e2fsprogs xfsprogs dmsetup mount gdb ;;
 	check) echo sparse shellcheck ;;
 	model) echo spin gcc libc6-dev ;;
 	bench) echo gnuplot-nox binutils ;;

@@ -101,7 +101,7 @@ start() {
 		-machine q35,memory-backend=mem -m $ram -accel kvm -cpu qemu64 -smp 1 \
 		-nodefaults -no-user-config -display none \
 		-kernel "$IMAGE" -initrd "$INITRAMFS" \
-		-append "console=ttyS0 loglevel=5 panic=-1 8250.nr_uarts=1 null_blk.nr_devices=0 scsi_debug.add_host=0" \
+		-append "console=ttyS0 loglevel=5 panic=-1 8250.nr_uarts=1 null_blk.nr_devices=0 scsi_debug.add_host=0 ${job:-}" \
 		-serial stdio -monitor pipe:$tmp/mon "$@" <>$tmp/con >"$con" 2>"$err" &
 	qemu=$!
 }
@@ -414,6 +414,14 @@ cap_reached() {
 	! grep -aq 'nested: io sda error' "$con" || { echo "SCSI had an error"; return 1; }
 }
 
+disk_error() {
+	mark
+	echo "+0-$((256 << 11))" >$nullb/nested0/badblocks
+	answer 30 'io vda error' || return 1
+	echo "-0-$((256 << 11))" >$nullb/nested0/badblocks
+	io_goes_on vda sda
+}
+
 lun_removed() {
 	mark
 	lun_del
@@ -458,6 +466,7 @@ part_drills() {
 	start drills $all_devices $slow_disk
 	ktap_check 'drills: disk, SCSI and network at work' begin_io
 	ktap_check 'drills: cap reached' cap_reached
+	ktap_check 'drills: disk error' disk_error
 	ktap_check 'drills: SCSI target removed' lun_removed
 	ktap_check 'drills: tap deleted' tap_deleted
 	tap_make
@@ -509,6 +518,113 @@ part_unbind() {
 	dax_unbind
 }
 
+# Part tib: a host with 2 GiB of RAM and 1 TiB of such memory, three guests
+
+static_does_not_fit() {
+	echo static >$dax_dev/memmap
+	! echo dax0.0 >$dax_drv/bind 2>/dev/null || { echo "the memmap fits"; return 1; }
+	echo "# $(dax_size | awk '{ print $1 / 2 ^ 36 }') GiB of memmap, $(host_kib MemTotal) KiB of RAM"
+	echo transient >$dax_dev/memmap
+	[ "$(memmap_kib)" = 0 ] || { echo "$(memmap_kib) KiB of memmap are left"; return 1; }
+}
+
+host_kib() { awk -v name="$1:" '$1 == name { print $2 }' /proc/meminfo; }
+
+slices='dax0.0 dax0.1 dax0.2'
+
+# One device becomes three of 256 GiB, with the default memmap.
+splits() {
+	for command in 'reconfigure-device -s 256G dax0.0' \
+		'create-device -r 0 -s 256G' 'create-device -r 0 -s 256G'; do
+		# shellcheck disable=SC2086	# Words.
+		daxctl $command >$tmp/daxctl 2>&1 || { tail -n 3 $tmp/daxctl; return 1; }
+	done
+	for dev in $slices; do
+		[ "$(daxctl list -d "$dev" | jq -r '.[] | "\(.size) \(.mode)"')" = '274877906944 devdax' ] ||
+			{ daxctl list; return 1; }
+		[ "$(cat /sys/bus/dax/devices/"$dev"/memmap)" = transient ] ||
+			{ echo "$dev has a static memmap"; return 1; }
+	done
+}
+
+# Each with a disk of its own, which it starts to use by itself.
+three_guests() {
+	disk=0
+	for dev in $slices; do
+		DAX=/dev/$dev job=job=io,vda,4
+		start "$dev" -drive file=/dev/nested$disk,if=none,id=a,format=raw,cache=none,aio=native \
+			-device virtio-blk-pci,drive=a
+		back="$back $qemu"
+		disk=$((disk + 1))
+	done
+}
+
+all_go_on() {
+	for dev in $slices; do
+		con=$tmp/$dev.console.log
+		mark
+		answer 90 'io vda ok' >/dev/null || { echo "$dev: $(tail -n 1 "$con")"; return 1; }
+		! grep -a 'nested: io vda bad' "$con" || return 1
+	done
+}
+
+all_populated() {
+	for dev in $slices; do
+		[ "$(cat /sys/bus/dax/devices/"$dev"/transient/populated)" -gt 0 ] ||
+			{ echo "nothing was pinned of $dev"; return 1; }
+	done
+}
+
+host_stays_flat() {
+	had=$(host_kib MemAvailable)
+	most=0
+	for second in $(seq 20); do
+		sleep 1
+		[ "$(memmap_kib)" -le "$most" ] || most=$(memmap_kib)
+	done
+	has=$(host_kib MemAvailable)
+	echo "# in $second s: at most $most KiB of memmap; $had KiB of RAM available, then $has"
+	[ "$most" -gt 0 ] && [ "$most" -lt 1024 ] && [ "$has" -gt $((had - 32768)) ]
+}
+
+# The OOM killer ends the one that takes all, and the guests do not notice.
+out_of_memory() {
+	python3 -c 'open("/proc/self/comm", "w").write("hog")
+open("/proc/self/oom_score_adj", "w").write("1000")
+hoard = []
+while True: hoard.append(b"x" * (1 << 20))' &
+	hog=$!
+	back="$back $hog"
+	within 120 hog_is_gone || { echo "it has what it wants"; return 1; }
+	all_go_on
+}
+hog_is_gone() { ! running "$hog"; }
+
+all_off() {
+	# shellcheck disable=SC2086	# A list.
+	kill -9 $back 2>/dev/null || :
+	for dev in $slices; do
+		dax_dev=/sys/bus/dax/devices/$dev
+		no_blocks || return 1
+	done
+}
+
+part_tib() {
+	ktap_check 'tib: a static memmap does not fit' static_does_not_fit
+	rest=0
+	ktap_check 'tib: split by daxctl' splits
+	three_guests
+	ktap_check 'tib: three guests do I/O' all_go_on
+	ktap_check 'tib: all were pinned' all_populated
+	ktap_check 'tib: the memory of the host stays flat' host_stays_flat
+	ktap_check 'tib: out of memory' out_of_memory
+	ktap_check 'tib: nothing is left when they are killed' all_off
+	for dev in $slices; do
+		echo "$dev" >$dax_drv/unbind
+	done
+	dax_dev=/sys/bus/dax/devices/dax0.0
+}
+
 # Except of the guest that had to crash.
 guests_complain() {
 	complained=1
@@ -526,7 +642,8 @@ for part in $(echo "$parts" | tr , ' '); do
 	boot) plan=$((plan + 10)) ;;
 	transient) plan=$((plan + 9)) ;;
 	static) plan=$((plan + 8)) ;;
-	drills) plan=$((plan + 8)) ;;
+	drills) plan=$((plan + 9)) ;;
+	tib) plan=$((plan + 7)) ;;
 	unbind) plan=$((plan + 5)) ;;
 	*) echo "${0##*/}: no part $part" >&2; exit 2 ;;
 	esac

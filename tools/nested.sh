@@ -10,6 +10,7 @@ set -eu
 usage() {
 	cat <<USAGE
 usage: $me [-k] [-K KERNEL] [-j PARTS]
+       $me -k -j tib [-K KERNEL]
 Starts a guest on pageless memory with QEMU and KVM inside the machine of vm.sh,
 lets it do I/O by all of QEMU's and vhost's paths, compares it with a static
 memmap, and prints a table (kept in build/nested.txt).
@@ -17,6 +18,7 @@ memmap, and prints a table (kept in build/nested.txt).
   -k         KTAP instead, with the drills: killed, crashed, unbound, ...
   -K KERNEL  of both the machine and the guest, as for vm.sh -k
   -j PARTS   only these, of: $parts
+             tib: several guests, in a machine with 1 TiB of pageless memory
 USAGE
 }
 
@@ -51,9 +53,11 @@ chmod 755 "$out/root/init"
 (cd "$out/root" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$out/initramfs"
 
 rc=0
+set -- -t 840
+[ "$parts" != tib ] || set -- -t 840 -b 1024 -a dax.memmap=transient
 # By the wall clock: with -icount, KVM on emulated SVM gives up (internal error 3)
 # when the guest is busy with its network, whatever its memory is.
-"$tools/vm.sh" -n -k "$kernel" -o "$out/vm" -t 840 env \
+"$tools/vm.sh" -n -k "$kernel" -o "$out/vm" "$@" env \
 	IMAGE="$image" INITRAMFS="$out/initramfs" \
 	sh "$tools/nested-vm.sh" "$parts" >"$out/vm.log" 2>&1 || rc=$?
 if [ -n "$ktap" ]; then

@@ -16,6 +16,8 @@ system is the host's, read-only, with empty /tmp, /run and /var on top.
 
   -k KERNEL   normal, debug, or the path of a bzImage (default: normal)
   -m RAM      memory of the machine (default: 7G, see below)
+  -b GIB      2 GiB of RAM, and so much soft-reserved memory at 1 TiB, of which the
+              machine below has to have only what is used
   -a ARGS     append to the kernel's command line
   -t SECONDS  time limit (default: 300)
   -o DIR      where the results go (default: a directory in build/vm)
@@ -50,11 +52,12 @@ quote() {
 	echo
 }
 
-kernel=normal ram=7G append='' limit=300 out='' extra='' icount='' shell='' quiet=''
-while getopts k:m:a:t:o:q:cinh opt; do
+kernel=normal ram=7G big='' append='' limit=300 out='' extra='' icount='' shell='' quiet=''
+while getopts k:m:b:a:t:o:q:cinh opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	m) ram=$OPTARG ;;
+	b) big=$OPTARG ram=$((OPTARG + 2))G ;;
 	a) append=$OPTARG ;;
 	t) limit=$OPTARG ;;
 	o) out=$OPTARG ;;
@@ -100,6 +103,13 @@ layout='memmap=4G%4G-1+0xefffffff memmap=512M$8448M
 	test_transient_memmap.base=0x210000000
 	test_transient_memmap.size=0x20000000'
 case $ram in 7G | 7g) ;; *) layout='' ;; esac
+if [ -n "$big" ]; then
+	# So much does not fit below: QEMU puts all that is above 2 GiB at 1 TiB.
+	layout="memmap=${big}G%1024G-1+0xefffffff"
+	extra="$extra -object memory-backend-ram,id=ram,size=2G
+		-object memory-backend-ram,id=big,size=${big}G,reserve=off
+		-numa node,memdev=ram,cpus=0-1 -numa node,memdev=big"
+fi
 layout=${LAYOUT-$layout}
 
 cmdline="console=ttyS0 root=root rootfstype=9p ro
@@ -121,6 +131,7 @@ case $image in
 */debug/*) cpu=max,la57=off ;;
 *) cpu=max ;;
 esac
+[ -z "$big" ] || cpu=$cpu,phys-bits=46
 
 # They are sparse.
 make_tmp

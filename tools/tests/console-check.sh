@@ -23,8 +23,11 @@ grep -v '^#' "$here/console-badness" | grep . >"$tmp/bad"
 grep -v '^#' "$here/console-exceptions" | cut -f 1 | grep . >"$tmp/good" || :
 # The one report on a missing page that vmemmap_alloc_block() makes, in tests that
 # have allocations fail: up to its end, which is near.
+# And the killing of what takes all memory for a test, and is named hog.
 tr -d '\r' <"$1" | awk '
 	/: vmemmap alloc failure: order:0/ { skip = 80 }
+	/ invoked oom-killer: / { skip = 200 }
+	/Out of memory: Killed process/ { skip = /\(hog\)/ }
 	skip <= 0
 	{ skip = /<\/TASK>/ ? 0 : skip - 1 }' >"$tmp/log"
 grep -aE -f "$tmp/bad" "$tmp/log" >"$tmp/hits" || exit 0

@@ -2,8 +2,9 @@
 /*
  * Everything at once, for a given number of seconds: threads that do direct I/O
  * into memory with a transient memmap, hold its pages in pipes, and unmap it
- * under I/O, while others change the pool's limits, reclaim, and unbind the
- * device.
+ * under I/O, while others change the pool's limits, reclaim, unbind the device,
+ * and walk the page tables of the kernel. Every other time that it is bound, the
+ * device's direct map is transient too.
  *
  * usage: transient_memmap_stress [seconds [disk [device]]]
  *
@@ -32,7 +33,7 @@
 static char dev[64] = "dax0.0", disk[PATH_MAX] = "/dev/vda";
 static atomic_bool stop, leave;
 static atomic_int mapped;
-static atomic_ulong transfers, refused, remaps, rebinds, wrong;
+static atomic_ulong transfers, refused, remaps, rebinds, walks, wrong;
 static unsigned long dev_size;
 
 /* Small files */
@@ -76,7 +77,8 @@ static int bind_transient(void)
 {
 	char path[PATH_MAX];
 
-	if (write_str(dev_attr(path, "memmap"), "transient"))
+	if (write_str(dev_attr(path, "memmap"), "transient") ||
+	    write_str(dev_attr(path, "direct_map"), rebinds % 2 ? "transient" : "static"))
 		return -1;
 	return drv_write("bind");
 }
@@ -294,6 +296,25 @@ static void *bind_thread(void *arg)
 	return NULL;
 }
 
+/* The page tables of the direct map and of the memmap come and go under it. */
+static void *tables_thread(void *arg)
+{
+	static char buf[PAGE];
+	int fd;
+
+	while (!stop) {
+		fd = open("/sys/kernel/debug/page_tables/kernel", O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return NULL;
+		while (!stop && read(fd, buf, sizeof(buf)) > 0)
+			;
+		close(fd);
+		walks++;
+		usleep(50000);
+	}
+	return NULL;
+}
+
 static bool disk_fill(void)
 {
 	uint64_t *buf = malloc(DISK_LEN);
@@ -327,7 +348,7 @@ int main(int argc, char **argv)
 {
 	void *(*const threads[])(void *) = {
 		io_thread, io_thread, io_thread, io_thread, limits_thread,
-		bind_thread,
+		bind_thread, tables_thread,
 	};
 	unsigned long seconds = argc > 1 ? strtoul(argv[1], NULL, 0) : 10;
 	pthread_t ids[ARRAY_SIZE(threads)];
@@ -361,12 +382,13 @@ int main(int argc, char **argv)
 	for (i = 0; i < ARRAY_SIZE(threads); i++)
 		pthread_join(ids[i], NULL);
 
-	ksft_print_msg("%lu transfers, %lu refused, %lu mappings, %lu rebinds\n",
-		       transfers, refused, remaps, rebinds);
+	ksft_print_msg("%lu transfers, %lu refused, %lu mappings, %lu rebinds, %lu walks\n",
+		       transfers, refused, remaps, rebinds, walks);
 	ksft_test_result(!wrong, "data is right\n");
 	ksft_test_result(transfers > 100 && refused && rebinds,
 			 "there was something to see\n");
 	ksft_test_result(eventually_gone(), "all struct pages are gone\n");
 	drv_write("unbind");
+	write_str(dev_attr(path, "direct_map"), "static");
 	ksft_finished();
 }

@@ -4,6 +4,7 @@
  * pages of the machine, with memory that has a transient memmap
  */
 #define _GNU_SOURCE
+#include <elf.h>
 #include <linux/futex.h>
 #include <linux/kernel-page-flags.h>
 #include <linux/mempolicy.h>
@@ -525,10 +526,69 @@ static int run_pagemap(struct area *a)
 		user_fail("can't read smaps and numa_maps") : 0;
 }
 
+/* None of its segments may be of the device. */
 static int run_kcore(struct area *a)
 {
-	return sh("dd if=/proc/kcore of=/dev/null bs=1M count=32") ?
-		user_fail("can't read /proc/kcore") : 0;
+	unsigned long start = first_pfn() * PAGE;
+	int fd = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
+	Elf64_Phdr ph;
+	Elf64_Ehdr eh;
+	int i, ram = 0;
+
+	if (fd < 0)
+		return user_skip("no /proc/kcore");
+	if (read(fd, &eh, sizeof(eh)) != sizeof(eh))
+		return user_fail("can't read the head of /proc/kcore: %m");
+	for (i = 0; i < eh.e_phnum; i++) {
+		if (pread(fd, &ph, sizeof(ph), eh.e_phoff + i * sizeof(ph)) != sizeof(ph))
+			return user_fail("can't read segment %d of /proc/kcore: %m", i);
+		if (ph.p_type != PT_LOAD || ph.p_paddr == -1UL)
+			continue;
+		ram++;
+		if (ph.p_paddr < start + a->len && start < ph.p_paddr + ph.p_memsz)
+			return user_fail("segment %d has physical address %#lx", i, start);
+	}
+	close(fd);
+	return ram ? 0 : user_fail("/proc/kcore has no memory");
+}
+
+/* Maps what it reads by itself: root sees the guest's memory. */
+static int run_dev_mem(struct area *a)
+{
+	unsigned long start = first_pfn() * PAGE;
+	int fd = open("/dev/mem", O_RDWR | O_CLOEXEC);
+	static char buf[PAGE];
+	size_t off;
+	void *map;
+
+	if (fd < 0)
+		return user_skip("no /dev/mem");
+	for (off = 0; off <= 2 * MB; off += 2 * MB) {
+		if (pread(fd, buf, PAGE, start + off) < 0)
+			return errno == EPERM ? user_skip("CONFIG_IO_STRICT_DEVMEM") :
+				user_fail("read: %m");
+		if (memcmp(buf, a->mem + off, PAGE))
+			return user_fail("read something else");
+		map = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, start + off);
+		if (map == MAP_FAILED)
+			return user_fail("mmap: %m");
+		if (memcmp(map, a->mem + off, PAGE))
+			return user_fail("mapped something else");
+		munmap(map, PAGE);
+	}
+	close(fd);
+
+	/* Uncached it can't be: the device's mappings are not. */
+	fd = open("/dev/mem", O_RDWR | O_DSYNC | O_CLOEXEC);
+	for (off = 0; off <= 2 * MB; off += 2 * MB) {
+		map = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, start + off);
+		if (map != MAP_FAILED)
+			return user_fail("mapped uncached what is mapped cached");
+		if (errno != EINVAL && errno != EBUSY)
+			return user_fail("mmap uncached: %m");
+	}
+	close(fd);
+	return 0;
 }
 
 static int run_page_idle(struct area *a)
@@ -629,6 +689,7 @@ static int run_numa(struct area *a)
 static int walk_page_files(struct area *a) { return check_walker(a, run_page_files); }
 static int walk_pagemap(struct area *a) { return check_walker(a, run_pagemap); }
 static int walk_kcore(struct area *a) { return check_walker(a, run_kcore); }
+static int walk_dev_mem(struct area *a) { return check_walker(a, run_dev_mem); }
 static int walk_idle(struct area *a) { return check_walker(a, run_page_idle); }
 static int walk_compaction(struct area *a) { return check_walker(a, run_compaction); }
 static int walk_ksm(struct area *a) { return check_walker(a, run_ksm); }
@@ -654,6 +715,7 @@ const struct user gup_users[] = {
 	  walk_page_files },
 	{ "pagemap, smaps, numa_maps", 0, NO_PINS, "skip PFNMAP", walk_pagemap },
 	{ "/proc/kcore", 0, NO_PINS, "not System RAM", walk_kcore },
+	{ "/dev/mem", 0, NO_PINS, "maps what it reads", walk_dev_mem },
 	{ "page_idle", 0, NO_PINS, "never on an LRU list", walk_idle },
 	{ "compaction, migration", 0, NO_PINS, "not System RAM", walk_compaction },
 	{ "KSM, khugepaged", 0, NO_PINS, "not anonymous", walk_ksm },
