@@ -31,4 +31,7 @@ build_guest() {
 			-lrt -lpthread -lm $libs) >"$GUEST/$prog.log" 2>&1 ||
 			die "$prog does not compile: see $GUEST/$prog.log"
 	done
+	src=$linux/tools/mm/transient_memmap.c
+	cc -O2 -Wall -o "$GUEST/mm-transient_memmap" "$src" >"$GUEST/mm.log" 2>&1 ||
+		die "$src does not compile: see $GUEST/mm.log"
 }

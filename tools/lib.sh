@@ -13,7 +13,7 @@ JOBS=${JOBS:-$(nproc)}
 linux=$BUILD/linux
 
 # Where the repository keeps kernel files that the series adds.
-overlay_dirs='mm include lib Documentation tools/testing'
+overlay_dirs='mm include lib Documentation tools/testing tools/mm'
 
 say() { echo "$me: $*" >&2; }
 die() { say "$*"; exit 1; }

@@ -84,10 +84,10 @@ net() {
 	ip addr add 10.7.0.2/24 dev eth0 2>/dev/null
 	pattern "$1" out
 	t=$(now)
-	nc -w 10 10.7.0.1 5001 <out >/dev/null || { say "net error send"; return; }
+	nc -w 60 10.7.0.1 5001 <out >/dev/null || { say "net error send"; return; }
 	wt=$(($(now) - t))
 	t=$(now)
-	nc -w 10 10.7.0.1 5002 <>open >in || { say "net error receive"; return; }
+	nc -w 60 10.7.0.1 5002 <>open >in || { say "net error receive"; return; }
 	rt=$(($(now) - t))
 	sum=$(md5sum <out) got=$(md5sum <in)
 	[ "$(wc -c <in)" = $(($1 << 20)) ] || { say "net bad received=$(wc -c <in)"; return; }

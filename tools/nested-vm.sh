@@ -158,7 +158,7 @@ value() { echo "$1" | tr ' ' '\n' | sed -n "s/^$2=//p"; }
 figure() { printf '%s\t%s\t%s\n' "$memory" "$1" "$2" >>$figures; }
 
 is_up() {
-	answer 90 up || return 1
+	answer 240 up || return 1
 	hundredths=$(($(now) - started))
 	echo "# $name: ${hundredths%??}.${hundredths#"${hundredths%??}"} s from QEMU's start to the guest's shell"
 	figure boot "${hundredths%??}.${hundredths#"${hundredths%??}"}"
@@ -177,7 +177,7 @@ end() {
 # Not in ktap_check's subshell, which cannot wait for QEMU.
 power_off() {
 	order off
-	within 20 gone || :
+	within 60 gone || :
 	end
 }
 ended_well() { [ "$status" = 0 ] || { echo "status $status: $(tail -n 1 "$err")"; return 1; }; }
@@ -217,7 +217,7 @@ nothing_populated() {
 }
 
 used_all_memory() {
-	ask 20 ram
+	ask 60 ram
 	ask 60 keep 32 && nothing_populated
 }
 
@@ -233,11 +233,11 @@ monitor_hears() {
 balloons() {
 	for mib in $((ram - 4)) $ram; do
 		monitor balloon "$mib"
-		within 20 monitor_hears 'info balloon' "actual=$mib" ||
+		within 60 monitor_hears 'info balloon' "actual=$mib" ||
 			{ echo "not $mib MiB: $(tail -n 1 "$mon")"; return 1; }
 	done
 	echo "# QEMU on these 1024 pages: $(grep -c . "$err" || :) messages, the first: $(head -n 1 "$err")"
-	ask 20 kept && nothing_populated
+	ask 60 kept && nothing_populated
 }
 
 migrates_to_file() {
@@ -256,14 +256,14 @@ for i in range(0, $ram << 20, 1 << 20): m[i:i + (1 << 20)] = b'\xa5' * (1 << 20)
 }
 
 comes_back() {
-	within 60 monitor_hears 'info status' 'VM status: running' || { echo "it does not run: $(tail -n 1 "$err")"; return 1; }
-	ask 30 kept
+	within 120 monitor_hears 'info status' 'VM status: running' || { echo "it does not run: $(tail -n 1 "$err")"; return 1; }
+	ask 60 kept
 }
 
 reboots() {
 	order reboot
-	answer 90 up || return 1
-	ask 20 ram && no_blocks
+	answer 240 up || return 1
+	ask 60 ram && no_blocks
 }
 
 part_boot() {
@@ -300,7 +300,7 @@ sample() {
 
 # Transfers, of which the host sees the same bytes.
 disk_io() {
-	line=$(ask 120 disk "$1" 8 4) || { echo "$line"; return 1; }
+	line=$(ask 240 disk "$1" 8 4) || { echo "$line"; return 1; }
 	echo "# $line"
 	figure "$1-write" "$(value "$line" write)"
 	figure "$1-read" "$(value "$line" read)"
@@ -312,13 +312,13 @@ disk_io() {
 listening() { [ "$(cat /proc/net/tcp /proc/net/tcp6 | grep -c ':138[9A] 0*:0000 0A ')" = 2 ]; }
 
 net_io() {
-	dd if=/dev/urandom of=$tmp/give bs=1M count=8 status=none
+	dd if=/dev/urandom of=$tmp/give bs=1M count=4 status=none
 	busybox nc -l -p 5001 <>$tmp/open >$tmp/taken 2>$tmp/nc1.log &
 	takes=$!
 	busybox nc -l -p 5002 <$tmp/give >/dev/null 2>$tmp/nc2.log &
 	gives=$!
 	within 10 listening || { echo "nobody listens"; kill $takes $gives; return 1; }
-	line=$(ask 60 net 8) || { echo "$line"; kill $takes $gives; return 1; }
+	line=$(ask 240 net 4) || { echo "$line"; kill $takes $gives; return 1; }
 	wait
 	echo "# $line"
 	figure net-send "$(value "$line" send)"
@@ -377,12 +377,12 @@ part_io() {
 io_goes_on() {
 	for dev; do
 		mark
-		answer 30 "io $dev ok" >/dev/null || { tail -n 1 "$con"; return 1; }
+		answer 90 "io $dev ok" >/dev/null || { tail -n 1 "$con"; return 1; }
 	done
 }
 
 prealloc_works() {
-	within 30 monitor_hears 'info status' 'VM status: paused' || { tail -n 1 "$err"; return 1; }
+	within 90 monitor_hears 'info status' 'VM status: paused' || { tail -n 1 "$err"; return 1; }
 }
 
 begin_io() {
@@ -398,7 +398,7 @@ cap_reached() {
 	cap=$(dax_pool cap)
 	mark
 	echo 0 >"$dax_dev/transient/cap"
-	seen=$(answer 30 'io vda error') || :
+	seen=$(answer 90 'io vda error') || :
 	sleep 3
 	refused=$(dax_pool failed)
 	mark
@@ -417,7 +417,7 @@ cap_reached() {
 disk_error() {
 	mark
 	echo "+0-$((256 << 11))" >$nullb/nested0/badblocks
-	answer 30 'io vda error' || return 1
+	answer 90 'io vda error' || return 1
 	echo "-0-$((256 << 11))" >$nullb/nested0/badblocks
 	io_goes_on vda sda
 }
@@ -425,7 +425,7 @@ disk_error() {
 lun_removed() {
 	mark
 	lun_del
-	answer 30 "io sda error" || return 1
+	answer 90 "io sda error" || return 1
 	io_goes_on vda || return 1
 	lun_add
 	io_goes_on sda
@@ -440,7 +440,7 @@ never_wrong() { ! grep -a 'nested: .* bad' "$con"; }
 
 crashes() {
 	order crash
-	answer 90 up || return 1
+	answer 240 up || return 1
 	grep -aq 'Kernel panic' "$con" || { echo "it did not crash"; return 1; }
 	no_blocks
 }
@@ -451,7 +451,7 @@ in_flight() {
 
 killed() {
 	order io vdc 2
-	within 30 in_flight || { echo "nothing is in flight"; return 1; }
+	within 90 in_flight || { echo "nothing is in flight"; return 1; }
 	kill -9 "$qemu"
 	requests=$(awk '{ print $1 + $2 }' /sys/block/slow/inflight)
 	echo "# killed with $(dax_pool live) blocks live, then $requests requests in flight"
@@ -485,7 +485,7 @@ unbound_under_it() {
 	is_up || return 1
 	order io vda 2
 	io_goes_on vda || return 1
-	within 30 in_flight || { echo "nothing is in flight"; return 1; }
+	within 90 in_flight || { echo "nothing is in flight"; return 1; }
 	begun=$(now)
 	dax_unbind &
 	within 20 is_unbound || { echo "unbind hangs"; return 1; }
@@ -563,7 +563,7 @@ all_go_on() {
 	for dev in $slices; do
 		con=$tmp/$dev.console.log
 		mark
-		answer 90 'io vda ok' >/dev/null || { echo "$dev: $(tail -n 1 "$con")"; return 1; }
+		answer 240 'io vda ok' >/dev/null || { echo "$dev: $(tail -n 1 "$con")"; return 1; }
 		! grep -a 'nested: io vda bad' "$con" || return 1
 	done
 }

@@ -85,12 +85,23 @@ logged() {
 	expect "$want" '' "$tools/tests/console-check.sh" "$tmp/console"
 }
 
-ktap_plan 22
+ktap_plan 27
 ktap_check 'console: failed allocation' logged 0 "$alloc_failed" 'Call Trace:' ' </TASK>' fine
-ktap_check 'console: bug after it' logged 1 "$alloc_failed" 'Call Trace:' ' </TASK>' 'BUG: x'
+ktap_check 'console: bug after a failed allocation' logged 1 "$alloc_failed" 'Call Trace:' ' </TASK>' 'BUG: x'
 # shellcheck disable=SC2046	# A hundred words.
 ktap_check 'console: bug after a report without end' \
 	logged 1 "$alloc_failed" $(seq 100) 'BUG: x'
+ktap_check 'console: the hog is killed' logged 0 'x invoked oom-killer: y' 'Call Trace:' ' </TASK>' \
+	'Out of memory: Killed process 1 (hog)'
+ktap_check 'console: another is killed' logged 1 'x invoked oom-killer: y' 'Call Trace:' ' </TASK>' \
+	'Out of memory: Killed process 1 (init)'
+order='WARNING: possible circular locking dependency detected'
+ktap_check 'console: order of vhost-scsi' logged 0 "$order" 'lock, at: configfs_depend_item+0x1' \
+	'vhost_scsi_port_link+0x1' 'Call Trace:' ' </TASK>' fine
+ktap_check 'console: bug after that' logged 1 "$order" 'lock, at: configfs_depend_item+0x1' \
+	'vhost_scsi_port_link+0x1' 'Call Trace:' ' </TASK>' 'BUG: x'
+ktap_check 'console: another order' logged 1 "$order" 'lock, at: pool+0x1' 'vhost_scsi_port_link+0x1' \
+	'Call Trace:' ' </TASK>'
 ktap_check 'vm: good command' expect 0 fine vm 60 echo fine
 ktap_check 'vm: command fails' expect 7 '' vm 60 sh -c 'exit 7'
 ktap_check 'vm: command hangs' expect 124 'time limit' vm 12 sleep 1000

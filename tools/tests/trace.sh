@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The tracepoints, as trace-cmd shows them. KTAP on stdout. In the guest.
+# The tracepoints, as trace-cmd shows them, and what tools/mm/transient_memmap (the
+# argument) shows. KTAP on stdout. In the guest.
 #
 # A failure means: an operator can't see which blocks come and go, or sees other
 # ones than the statistics count.
@@ -10,6 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/ktap.sh"
 . "$here/../dax.sh"
 
+mm=$1
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
@@ -43,7 +45,19 @@ refused() {
 		grep -q 'order=9 error=-12$' "$tmp/refused"
 }
 
-ktap_plan 2
+shows_the_files() {
+	shown=$("$mm" -j dax0.0) || return 1
+	for file in block_size live cached cap cache peak longterm longterm_cap \
+		populated freed failed flushes; do
+		echo "$shown" | jq -e ".[0].$file == $(dax_pool $file)" >/dev/null ||
+			{ echo "$file: $(dax_pool $file), but $shown"; return 1; }
+	done
+	echo "$shown" | jq -e ".[0].populated > 0 and .[0].resource == $((4 << 30))" >/dev/null ||
+		{ echo "$shown"; return 1; }
+}
+
+ktap_plan 3
 dax_bind transient
 ktap_check 'populate and free, as often as the statistics say' come_and_go
+ktap_check 'transient_memmap shows what is in the files' shows_the_files
 ktap_check 'fail, with its reason' refused

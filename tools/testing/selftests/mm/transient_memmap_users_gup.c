@@ -4,7 +4,7 @@
  * pages of the machine, with memory that has a transient memmap
  */
 #define _GNU_SOURCE
-#include <elf.h>
+#include <linux/elf.h>
 #include <linux/futex.h>
 #include <linux/kernel-page-flags.h>
 #include <linux/mempolicy.h>
@@ -531,8 +531,8 @@ static int run_kcore(struct area *a)
 {
 	unsigned long start = first_pfn() * PAGE;
 	int fd = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
-	Elf64_Phdr ph;
-	Elf64_Ehdr eh;
+	struct elf64_phdr ph;
+	struct elf64_hdr eh;
 	int i, ram = 0;
 
 	if (fd < 0)

@@ -114,6 +114,10 @@ long uring_request(int flags, const struct io_uring_sqe *sqe, const struct iovec
 	}
 	munmap(rings, PAGE);
 	munmap(sqes, PAGE);
+	/* What is left to the end of a ring is unpinned some time after it. */
+	if (fixed && syscall(SYS_io_uring_register, ring, IORING_UNREGISTER_BUFFERS,
+			     NULL, 0) && ret >= 0)
+		ret = -errno;
 out:
 	close(ring);
 	return ret;
