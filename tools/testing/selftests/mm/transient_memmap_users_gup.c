@@ -584,7 +584,7 @@ static int run_dev_mem(struct area *a)
 		map = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, start + off);
 		if (map != MAP_FAILED)
 			return user_fail("mapped uncached what is mapped cached");
-		if (errno != EINVAL && errno != EBUSY)
+		if (errno != EINVAL && errno != EAGAIN)
 			return user_fail("mmap uncached: %m");
 	}
 	close(fd);

@@ -477,13 +477,14 @@ static int net_killed_in_flight(struct area *a)
 #define WWN	"naa.5001405000000001"
 #define IO	2
 
-static int target_create(const char *backstore, const char *control)
+static int target_create(const char *backstore, const char *control, int protection)
 {
 	mount("configfs", CONFIGFS, "configfs", 0, NULL);
 	if (access(TARGET, F_OK))
 		return user_skip("no target core");
 	if (sh("set -e; cd " TARGET "; mkdir -p core/%s_0/tm; cd core/%s_0/tm;"
-	       "echo '%s' >control; echo 1 >enable", backstore, backstore, control))
+	       "echo '%s' >control; echo 1 >enable; echo %d >attrib/pi_prot_type",
+	       backstore, backstore, control, protection))
 		return user_skip("no backstore %s", backstore);
 	if (sh("set -e; cd " TARGET "; mkdir -p vhost/" WWN "/tpgt_1/lun/lun_0;"
 	       "cd vhost/" WWN "/tpgt_1; ln -s " TARGET "/core/%s_0/tm lun/lun_0/tm;"
@@ -499,36 +500,50 @@ static void target_remove(const char *backstore)
 	   " vhost core/%s_0/tm core/%s_0", backstore, backstore);
 }
 
-static int scsi_open(struct vdev *dev, struct area *a)
+static int scsi_open(struct vdev *dev, struct area *a, uint64_t features)
 {
 	struct vhost_scsi_target target = {
 		.abi_version = VHOST_SCSI_ABI_VERSION,
 		.vhost_wwpn = WWN,
 		.vhost_tpgt = 1,
 	};
-	int ret = vdev_open(dev, a, "/dev/vhost-scsi", 0, 3);
+	int ret = vdev_open(dev, a, "/dev/vhost-scsi", features, 3);
 
 	if (!ret && ioctl(dev->fd, VHOST_SCSI_SET_ENDPOINT, &target))
 		ret = user_fail("no endpoint: %m");
 	return ret;
 }
 
+/* With VIRTIO_SCSI_F_T10_PI there is a @prot, which may be empty, else there is none. */
 static void scsi_post(struct vdev *dev, unsigned char *cdb, size_t cdb_len, bool write,
-		      void *buf, size_t len)
+		      const struct iovec *prot, void *buf, size_t len)
 {
 	struct virtio_scsi_cmd_req *req = (void *)(dev->a->mem + RINGS_LEN);
 	struct virtio_scsi_cmd_resp *resp = (void *)(dev->a->mem + RINGS_LEN + PAGE);
-	struct iovec iov[3] = { { req, sizeof(*req) } };
+	struct virtio_scsi_cmd_req_pi *req_pi = (void *)req;	/* begins as @req */
+	struct iovec iov[4] = { { req, prot ? sizeof(*req_pi) : sizeof(*req) } };
+	int n = 1, nr_out;
 
-	memset(req, 0, sizeof(*req));
+	memset(req_pi, 0, sizeof(*req_pi));
 	memset(resp, 0xff, sizeof(*resp));
 	req->lun[0] = 1;
 	req->lun[1] = 1;	/* the target is the tpgt */
 	req->lun[2] = 0x40;
-	memcpy(req->cdb, cdb, cdb_len);
-	iov[write ? 2 : 1] = (struct iovec) { resp, sizeof(*resp) };
-	iov[write ? 1 : 2] = (struct iovec) { buf, len };
-	queue_post(dev, IO, iov, write && len ? 2 : 1, len ? 3 : 2);
+	memcpy(prot ? req_pi->cdb : req->cdb, cdb, cdb_len);
+	if (prot && write)
+		req_pi->pi_bytesout = prot->iov_len;
+	else if (prot)
+		req_pi->pi_bytesin = prot->iov_len;
+	if (!write)
+		iov[n++] = (struct iovec) { resp, sizeof(*resp) };
+	if (prot && prot->iov_len)
+		iov[n++] = *prot;
+	if (len)
+		iov[n++] = (struct iovec) { buf, len };
+	nr_out = write ? n : 1;
+	if (write)
+		iov[n++] = (struct iovec) { resp, sizeof(*resp) };
+	queue_post(dev, IO, iov, nr_out, n);
 }
 
 static bool scsi_good(struct vdev *dev)
@@ -538,46 +553,79 @@ static bool scsi_good(struct vdev *dev)
 	return queue_wait(dev, IO) >= 0 && !resp->response && !resp->status;
 }
 
-static bool scsi_rw(struct vdev *dev, bool write, void *buf, size_t len, off_t off)
+static bool scsi_rw(struct vdev *dev, bool write, const struct iovec *prot, void *buf,
+		    size_t len, off_t off)
 {
 	unsigned int lba = off / 512, nr = len / 512;
 	unsigned char cdb[10] = {
-		write ? 0x2a : 0x28, 0, lba >> 24, lba >> 16, lba >> 8, lba, 0,
+		write ? 0x2a : 0x28, prot ? 1 << 5 : 0, lba >> 24, lba >> 16, lba >> 8, lba, 0,
 		nr >> 8, nr,
 	};
 
-	scsi_post(dev, cdb, sizeof(cdb), write, buf, len);
+	scsi_post(dev, cdb, sizeof(cdb), write, prot, buf, len);
 	return scsi_good(dev);
 }
 
-/* What was written to the disk from one place is read to another. */
-static int scsi_transfers(struct area *a)
+/* Protection information of type 1: for each sector a checksum, and its number */
+static void protect(unsigned char *to, const unsigned char *data, size_t len, off_t off)
+{
+	uint32_t nr = off / 512;
+	uint16_t crc;
+	size_t i;
+	int bit;
+
+	for (; len; len -= 512, to += 8, nr++) {
+		for (crc = 0, i = 0; i < 512; i++) {
+			crc ^= *data++ << 8;
+			for (bit = 0; bit < 8; bit++)
+				crc = crc << 1 ^ (crc & 0x8000 ? 0x8bb7 : 0);
+		}
+		memcpy(to, (unsigned char[]){ crc >> 8, crc, 0, 0, nr >> 24, nr >> 16,
+					      nr >> 8, nr }, 8);
+	}
+}
+
+/*
+ * What was written to the disk from one place is read to another; also the 8 bytes
+ * for each sector that protect it, if the disk has any.
+ */
+static int scsi_transfers(struct area *a, bool protected)
 {
 	static const size_t lens[] = { 512, 4096, 5 * 512, 68 * KB + 512, 512 * KB };
+	const struct iovec none = {};
 	unsigned char ready[6] = {};
 	struct vdev dev;
 	size_t i;
 	int ret;
 
-	ret = scsi_open(&dev, a);
+	ret = scsi_open(&dev, a, protected ? 1ULL << VIRTIO_SCSI_F_T10_PI : 0);
 	if (ret)
 		return ret;
 	/* The first command may only tell that the unit is new. */
-	scsi_post(&dev, ready, sizeof(ready), false, NULL, 0);
+	scsi_post(&dev, ready, sizeof(ready), false, protected ? &none : NULL, NULL, 0);
 	scsi_good(&dev);
 	for (i = 0; i < ARRAY_SIZE(lens); i++) {
 		char *out = a->mem + (2 * i + 2) * 2 * MB - 1001;
 		char *in = a->mem + 30 * MB + (2 * i + 2) * 2 * MB - 77;
+		size_t prot_len = lens[i] / 512 * 8;
+		/* In other blocks, the first 16 bytes at the end of one: LIO can't split the 8. */
+		struct iovec prot_out = { out + 1001 + 2 * MB - 16, prot_len };
+		struct iovec prot_in = { in + 77 + 2 * MB - 16, prot_len };
 
 		fill(out, lens[i], i);
+		protect(prot_out.iov_base, (void *)out, lens[i], i * MB);
 		memset(in - 1, 0, lens[i] + 2);
-		if (!scsi_rw(&dev, true, out, lens[i], i * MB))
+		memset(prot_in.iov_base, 0, prot_len + 1);
+		if (!scsi_rw(&dev, true, protected ? &prot_out : NULL, out, lens[i], i * MB))
 			return user_fail("%zu bytes can't be written", lens[i]);
-		if (!scsi_rw(&dev, false, in, lens[i], i * MB))
+		if (!scsi_rw(&dev, false, protected ? &prot_in : NULL, in, lens[i], i * MB))
 			return user_fail("%zu bytes can't be read", lens[i]);
 		if (same(in, lens[i], i) != lens[i] || in[-1] || in[lens[i]])
 			return user_fail("of %zu bytes, byte %zu is wrong", lens[i],
 					 same(in, lens[i], i));
+		if (protected && (memcmp(prot_in.iov_base, prot_out.iov_base, prot_len) ||
+				  ((char *)prot_in.iov_base)[prot_len]))
+			return user_fail("of %zu bytes, the protection is wrong", lens[i]);
 	}
 	close(dev.fd);
 	return 0;
@@ -585,7 +633,15 @@ static int scsi_transfers(struct area *a)
 
 static int scsi_ramdisk(struct area *a)
 {
-	int ret = target_create("rd_mcp", "rd_pages=4096") ?: scsi_transfers(a);
+	int ret = target_create("rd_mcp", "rd_pages=4096", 0) ?: scsi_transfers(a, false);
+
+	target_remove("rd_mcp");
+	return ret;
+}
+
+static int scsi_protected(struct area *a)
+{
+	int ret = target_create("rd_mcp", "rd_pages=4096", 1) ?: scsi_transfers(a, true);
 
 	target_remove("rd_mcp");
 	return ret;
@@ -597,8 +653,8 @@ static int scsi_file(struct area *a)
 
 	if (sh("truncate -s 16M backing"))
 		return user_fail("no file");
-	ret = target_create("fileio", "fd_dev_name=/tmp/backing,fd_dev_size=16777216") ?:
-		scsi_transfers(a);
+	ret = target_create("fileio", "fd_dev_name=/tmp/backing,fd_dev_size=16777216", 0) ?:
+		scsi_transfers(a, false);
 	target_remove("fileio");
 	return ret;
 }
@@ -611,7 +667,7 @@ static int on_slow_disk(struct area *a, int (*fn)(struct area *a))
 	nullb_make("tm_users", "16", "500000000");
 	if (access("/dev/tm_users", F_OK))
 		return user_skip("no null_blk with configfs");
-	ret = target_create("iblock", "udev_path=/dev/tm_users") ?: fn(a);
+	ret = target_create("iblock", "udev_path=/dev/tm_users", 0) ?: fn(a);
 	target_remove("iblock");
 	nullb_remove("tm_users");
 	return ret;
@@ -624,12 +680,12 @@ static int scsi_start(struct area *a)
 	struct vdev dev;
 	int ret;
 
-	ret = scsi_open(&dev, a);
+	ret = scsi_open(&dev, a, 0);
 	if (ret)
 		return ret;
-	scsi_post(&dev, ready, sizeof(ready), false, NULL, 0);
+	scsi_post(&dev, ready, sizeof(ready), false, NULL, NULL, 0);
 	scsi_good(&dev);
-	scsi_post(&dev, read_cdb, sizeof(read_cdb), false, a->mem + 4 * MB - 700, 64 * KB);
+	scsi_post(&dev, read_cdb, sizeof(read_cdb), false, NULL, a->mem + 4 * MB - 700, 64 * KB);
 	return pool_becomes("live", 2) ? dev.fd + 1000 :
 		user_fail("%lu blocks are live, not 2", pool_get("live"));
 }
@@ -772,6 +828,7 @@ const struct user vhost_users[] = {
 	{ "vhost-net, killed in flight", 0, PINS, NULL, net_killed_in_flight },
 	{ "vhost dirty log", 0, PINS, NULL, net_dirty_log },
 	{ "vhost-scsi, ramdisk", 0, PINS, NULL, scsi_ramdisk },
+	{ "vhost-scsi, T10-PI", 0, PINS, NULL, scsi_protected },
 	{ "vhost-scsi, file", 0, PINS, NULL, scsi_file },
 	{ "vhost-scsi, reset in flight", 0, PINS, NULL, scsi_reset_in_flight },
 	{ "vhost-scsi, killed in flight", 0, PINS, NULL, scsi_killed_in_flight },
