@@ -27,7 +27,7 @@ packages() {
 	build) echo git make gcc libc6-dev flex bison bc libelf-dev libssl-dev \
 		ccache xz-utils kmod cpio python3 perl pkg-config \
 		libaio-dev liburing-dev libcap-dev ;;
-	vm) echo qemu-system-x86 fio jq busybox-static trace-cmd \
+	vm) echo qemu-system-x86 fio jq busybox-static trace-cmd bpftrace \
 		daxctl iproute2 e2fsprogs xfsprogs dmsetup mount gdb ;;
 	check) echo sparse shellcheck ;;
 	model) echo spin gcc libc6-dev ;;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The tracepoints, as trace-cmd shows them, and what tools/mm/transient_memmap (the
+# The tracepoints, as trace-cmd and bpftrace show them, and what tools/mm/transient_memmap (the
 # argument) shows. KTAP on stdout. In the guest.
 #
 # A failure means: an operator can't see which blocks come and go, or sees other
@@ -46,6 +46,7 @@ refused() {
 }
 
 shows_the_files() {
+	dax_idle 10
 	shown=$("$mm" -j dax0.0) || return 1
 	for file in block_size live cached cap cache peak longterm longterm_cap \
 		populated freed failed flushes; do
@@ -56,8 +57,29 @@ shows_the_files() {
 		{ echo "$shown"; return 1; }
 }
 
-ktap_plan 3
+# By the process that pinned, as the document for administrators has it.
+counted_by_bpftrace() {
+	before=$(dax_pool populated)
+	bpftrace -e 'BEGIN { printf("begun\n"); }
+		tracepoint:transient_memmap:transient_memmap_populate { @[comm] = count(); }' \
+		>"$tmp/counted" 2>&1 &
+	tracer=$!
+	for try in $(seq 300); do
+		! grep -qx begun "$tmp/counted" || break
+		[ "$try" != 300 ] || { tail -n 1 "$tmp/counted"; return 1; }
+		sleep 0.2
+	done
+	python3 "$here/../bench.py" read /dev/nullb0 $DAX 64 100 || return 1
+	kill -INT $tracer
+	wait $tracer || { tail -n 1 "$tmp/counted"; return 1; }
+	nr=$(($(dax_pool populated) - before))
+	grep -qx "@\[python3\]: $nr" "$tmp/counted" ||
+		{ echo "not $nr: $(tail -n 1 "$tmp/counted")"; return 1; }
+}
+
+ktap_plan 4
 dax_bind transient
 ktap_check 'populate and free, as often as the statistics say' come_and_go
+ktap_check 'bpftrace counts as many' counted_by_bpftrace
 ktap_check 'transient_memmap shows what is in the files' shows_the_files
 ktap_check 'fail, with its reason' refused
