@@ -88,7 +88,8 @@ test-series: deps ## test the scripts that make the series
 clean: ## remove what was built, keep the tree and the compiler's cache
 	rm -rf $(BUILD)/out $(BUILD)/side $(BUILD)/log $(BUILD)/vm $(BUILD)/patches $(BUILD)/tmp.* \
 		$(BUILD)/test $(BUILD)/demo $(BUILD)/demo.txt $(BUILD)/guest $(BUILD)/kunit \
-		$(BUILD)/user $(BUILD)/model $(BUILD)/bench $(BUILD)/size.txt
+		$(BUILD)/user $(BUILD)/model $(BUILD)/bench $(BUILD)/size.txt \
+		$(BUILD)/nested $(BUILD)/nested.txt
 
 distclean: ## remove the tree, downloads and cache as well
 	@tools/refresh.sh -n || [ -n "$(FORCE)" ] || \

@@ -135,9 +135,11 @@ build() {
 	steps=$(cat "$out/.steps" 2>/dev/null) || :
 	say "building $config in $out, log in $log"
 	start=$(date +%s)
-	# shellcheck disable=SC2086
+	# A fragment can set variables of the Makefiles too.
+	# shellcheck disable=SC2046,SC2086
 	if ! run "$log" "building $config" \
-		make -C "$src" O="$out" CC="${CC:-ccache gcc}" -j"$JOBS" $targets; then
+		make -C "$src" O="$out" CC="${CC:-ccache gcc}" -j"$JOBS" \
+		$(sed -n 's/^# make: //p' $fragments) $targets; then
 		first=$(grep -m 1 -E 'error:|undefined reference|^make.*\*\*\*' "$log") || :
 		die "$config does not build: ${first:-no error told}: see $log"
 	fi
