@@ -96,7 +96,7 @@ start() {
 	back="$back $!"
 	mark=0
 	started=$(now)
-	qemu-system-x86_64 \
+	taskset -c "${cpu:-0-$(($(nproc) - 1))}" qemu-system-x86_64 \
 		-object memory-backend-file,id=mem,mem-path="$DAX,share=on,align=2M,size=${ram}M${backend:-}" \
 		-machine q35,memory-backend=mem -m $ram -accel kvm -cpu qemu64 -smp 1 \
 		-nodefaults -no-user-config -display none \
@@ -520,38 +520,51 @@ part_unbind() {
 
 # Part tib: a host with 2 GiB of RAM and 1 TiB of such memory, three guests
 
+# Tried by nested.sh in a machine of its own, which does not survive it.
 static_does_not_fit() {
-	echo static >$dax_dev/memmap
-	! echo dax0.0 >$dax_drv/bind 2>/dev/null || { echo "the memmap fits"; return 1; }
-	echo "# $(dax_size | awk '{ print $1 / 2 ^ 36 }') GiB of memmap, $(host_kib MemTotal) KiB of RAM"
-	echo transient >$dax_dev/memmap
-	[ "$(memmap_kib)" = 0 ] || { echo "$(memmap_kib) KiB of memmap are left"; return 1; }
+	echo "# with a static memmap: $(sed -n 's/.*\(device_dax dax0.0: .*\)/\1/p' "$STATIC" | tr -d '\r'), of $(host_kib MemTotal) KiB of RAM"
+	grep -aq 'dax0.0: probe with driver device_dax failed with error -12' "$STATIC" ||
+		{ echo "it does: $STATIC"; return 1; }
 }
 
 host_kib() { awk -v name="$1:" '$1 == name { print $2 }' /proc/meminfo; }
 
 slices='dax0.0 dax0.1 dax0.2'
 
+# daxctl asks libkmod for the driver, which has to be told that it is built in: as
+# on a host, by the files of the kernel's build, where this machine has none.
+kmod=$tmp/kmod
+as_on_a_host() {
+	# shellcheck disable=SC2016	# The inner shell's.
+	unshare -m sh -ec 'mount -t overlay -o "lowerdir=/usr/lib,upperdir=$0/lib,workdir=$0/work" lib /usr/lib
+		exec "$@"' $kmod "$@"
+}
+
 # One device becomes three of 256 GiB, with the default memmap.
 splits() {
-	for command in 'reconfigure-device -s 256G dax0.0' \
-		'create-device -r 0 -s 256G' 'create-device -r 0 -s 256G'; do
+	mkdir -p "$kmod/work" "$kmod/lib/modules/$(uname -r)"
+	cp "${IMAGE%/arch/*}"/modules.* "$kmod/lib/modules/$(uname -r)"
+	as_on_a_host depmod
+	for command in 'disable-device dax0.0' 'reconfigure-device -s 256G dax0.0' \
+		'create-device -r 0 -s 256G' 'create-device -r 0 -s 256G' \
+		'enable-device dax0.0'; do
 		# shellcheck disable=SC2086	# Words.
-		daxctl $command >$tmp/daxctl 2>&1 || { tail -n 3 $tmp/daxctl; return 1; }
+		as_on_a_host daxctl $command >$tmp/daxctl 2>&1 || { tail -n 1 $tmp/daxctl; return 1; }
 	done
 	for dev in $slices; do
-		[ "$(daxctl list -d "$dev" | jq -r '.[] | "\(.size) \(.mode)"')" = '274877906944 devdax' ] ||
-			{ daxctl list; return 1; }
+		[ "$(daxctl list -d "$dev" | jq -r '.[] | "\(.size) \(.mode) \(.state)"')" = '274877906944 devdax null' ] ||
+			{ daxctl list | jq -c .; return 1; }
 		[ "$(cat /sys/bus/dax/devices/"$dev"/memmap)" = transient ] ||
 			{ echo "$dev has a static memmap"; return 1; }
 	done
 }
 
-# Each with a disk of its own, which it starts to use by itself.
+# Each with a disk of its own, which it starts to use by itself, and with a CPU of
+# its own: guests that share one crash under TCG's SVM, on any memory.
 three_guests() {
 	disk=0
 	for dev in $slices; do
-		DAX=/dev/$dev job=job=io,vda,4
+		DAX=/dev/$dev job=job=io,vda,4 cpu=$((disk + 1))
 		start "$dev" -drive file=/dev/nested$disk,if=none,id=a,format=raw,cache=none,aio=native \
 			-device virtio-blk-pci,drive=a
 		back="$back $qemu"

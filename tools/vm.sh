@@ -16,8 +16,8 @@ system is the host's, read-only, with empty /tmp, /run and /var on top.
 
   -k KERNEL   normal, debug, or the path of a bzImage (default: normal)
   -m RAM      memory of the machine (default: 7G, see below)
-  -b GIB      2 GiB of RAM, and so much soft-reserved memory at 1 TiB, of which the
-              machine below has to have only what is used
+  -b GIB      four CPUs, 2 GiB of RAM, and so much soft-reserved memory at 1 TiB,
+              of which the machine below has to have only what is used
   -a ARGS     append to the kernel's command line
   -t SECONDS  time limit (default: 300)
   -o DIR      where the results go (default: a directory in build/vm)
@@ -52,12 +52,12 @@ quote() {
 	echo
 }
 
-kernel=normal ram=7G big='' append='' limit=300 out='' extra='' icount='' shell='' quiet=''
+kernel=normal ram=7G cpus=2 big='' append='' limit=300 out='' extra='' icount='' shell='' quiet=''
 while getopts k:m:b:a:t:o:q:cinh opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	m) ram=$OPTARG ;;
-	b) big=$OPTARG ram=$((OPTARG + 2))G ;;
+	b) big=$OPTARG ram=$((OPTARG + 2))G cpus=4 ;;
 	a) append=$OPTARG ;;
 	t) limit=$OPTARG ;;
 	o) out=$OPTARG ;;
@@ -108,7 +108,7 @@ if [ -n "$big" ]; then
 	layout="memmap=${big}G%1024G-1+0xefffffff"
 	extra="$extra -object memory-backend-ram,id=ram,size=2G
 		-object memory-backend-ram,id=big,size=${big}G,reserve=off
-		-numa node,memdev=ram,cpus=0-1 -numa node,memdev=big"
+		-numa node,memdev=ram,cpus=0-3 -numa node,memdev=big"
 fi
 layout=${LAYOUT-$layout}
 
@@ -138,8 +138,8 @@ make_tmp
 truncate -s 1G "$tmp/disk.raw"
 truncate -s 16M "$tmp/bounced.raw"
 case ${ACCEL:-tcg} in
-kvm) accel='-accel kvm -smp 2' ;;
-tcg) accel='-accel tcg,thread=multi -smp 2' ;;
+kvm) accel="-accel kvm -smp $cpus" ;;
+tcg) accel="-accel tcg,thread=multi -smp $cpus" ;;
 *) die "ACCEL=$ACCEL: neither tcg nor kvm" ;;
 esac
 if [ -n "$icount" ]; then
