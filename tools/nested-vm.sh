@@ -416,9 +416,10 @@ cap_reached() {
 
 disk_error() {
 	mark
-	echo "+0-$((256 << 11))" >$nullb/nested0/badblocks
-	answer 90 'io vda error' || return 1
-	echo "-0-$((256 << 11))" >$nullb/nested0/badblocks
+	echo "+0-16383" >$nullb/nested0/badblocks
+	seen=$(answer 90 'io vda error') || :
+	echo "-0-16383" >$nullb/nested0/badblocks
+	case $seen in nested:*) ;; *) echo "$seen"; return 1 ;; esac
 	io_goes_on vda sda
 }
 
