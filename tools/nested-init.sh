@@ -95,6 +95,17 @@ net() {
 	rm out in
 }
 
+# share MIB: the file "out" to the host by 9p, "given" from it.
+share() {
+	mkdir -p share
+	mount -t 9p -o trans=virtio,version=9p2000.L share share || { say "share error mount"; return; }
+	pattern "$1" share/out
+	sum=$(md5sum <share/out)
+	got=$(md5sum <share/given)
+	umount share
+	say "share ok sent=${sum%% *} received=${got%% *}"
+}
+
 # flood: send without an end, in the background; an error is no wonder.
 flood() {
 	ip link set eth0 up
@@ -117,7 +128,7 @@ ram() { say "ram ok kib=$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo
 
 job() {
 	case $1 in
-	disk | net | keep | kept | ram) "$@" ;;
+	disk | net | share | keep | kept | ram) "$@" ;;
 	io | flood) "$@" & ;;
 	crash) exit 1 ;;	# An init that ends is a panic.
 	reboot) reboot -f ;;

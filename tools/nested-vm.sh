@@ -266,9 +266,24 @@ reboots() {
 	ask 60 ram && no_blocks
 }
 
+# QEMU copies, so nothing is pinned.
+shares() {
+	dd if=/dev/urandom of=$tmp/share/given bs=1M count=4 status=none
+	line=$(ask 120 share 4) || { echo "$line"; return 1; }
+	sum=$(md5sum <$tmp/share/out)
+	[ "${sum%% *}" = "$(value "$line" sent)" ] || { echo "the host got something else"; return 1; }
+	sum=$(md5sum <$tmp/share/given)
+	[ "${sum%% *}" = "$(value "$line" received)" ] || { echo "the guest got something else"; return 1; }
+	nothing_populated
+}
+
 part_boot() {
 	bind transient
-	start boot -device virtio-balloon-pci
+	mkdir $tmp/share
+	devices="-device virtio-balloon-pci
+		-virtfs local,path=$tmp/share,mount_tag=share,security_model=none"
+	# shellcheck disable=SC2086	# A list, as below.
+	start boot $devices
 	ktap_check 'boot: to its shell' is_up
 	ktap_check 'boot: nothing was pinned' nothing_populated
 	ktap_check 'boot: nor by using the memory' used_all_memory
@@ -276,10 +291,12 @@ part_boot() {
 	ktap_check 'boot: migration to a file' migrates_to_file
 	end
 	scrub
-	start incoming -device virtio-balloon-pci -incoming "exec:cat /tmp/nested/state"
+	# shellcheck disable=SC2086
+	start incoming $devices -incoming "exec:cat /tmp/nested/state"
 	ktap_check 'boot: migration from a file' comes_back
 	rm -f $tmp/state
 	ktap_check 'boot: the guest reboots' reboots
+	ktap_check 'boot: a directory by 9p' shares
 	power_off
 	ktap_check 'boot: and powers off' ended_well
 	ktap_check 'boot: no block is left' no_blocks
@@ -653,7 +670,7 @@ guests_are_content() { ! guests_complain; }
 plan=2
 for part in $(echo "$parts" | tr , ' '); do
 	case $part in
-	boot) plan=$((plan + 10)) ;;
+	boot) plan=$((plan + 11)) ;;
 	transient) plan=$((plan + 9)) ;;
 	static) plan=$((plan + 8)) ;;
 	drills) plan=$((plan + 9)) ;;
