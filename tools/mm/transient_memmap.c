@@ -22,7 +22,7 @@
 #define HEADER_EVERY 20	/* samples */
 #define UNKNOWN -1
 
-enum { RESOURCE, SIZE, FIRST_COUNTER = 10, NR_ATTRS = 14 };
+enum { RESOURCE, SIZE, FIRST_COUNTER = 10, NODE_PINNED = 10, NR_ATTRS = 15 };
 
 /* In the order of the columns. Without a width it is in the JSON only. */
 static const struct {
@@ -36,7 +36,8 @@ static const struct {
 	{ "live", 7 }, { "cached", 7 }, { "cache", 7 }, { "cap", 7 },
 	{ "peak" }, { "longterm" }, { "longterm_cap" },
 	/* These only grow, as long as the driver is bound. */
-	[FIRST_COUNTER] = { "populated", 11 },
+	[NODE_PINNED] = { "node_pinned", 13 },
+	{ "populated", 11 },
 	{ "freed", 9 }, { "failed", 9 }, { "flushes", 9 },
 };
 
@@ -60,6 +61,37 @@ static bool is_rate(int attr)
 	return interval && attr >= FIRST_COUNTER;
 }
 
+/*
+ * Pins aren't counted for each pool, as that would cost every pin. But each node
+ * counts the pages that get pinned, be they of its pools or others. Not having
+ * the number is no error.
+ */
+static int read_node_pinned(const struct pool *pool, long long *value)
+{
+	char path[PATH_MAX], name[64];
+	long long number;
+	int node = -1;
+	FILE *file;
+
+	*value = UNKNOWN;
+	snprintf(path, sizeof(path), "%s/numa_node", pool->name);
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	if (fscanf(file, "%d", &node) != 1)
+		node = -1;
+	fclose(file);
+	snprintf(path, sizeof(path), "../../../devices/system/node/node%d/vmstat", node);
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	while (fscanf(file, "%63s %lld", name, &number) == 2)
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			*value = number;
+	fclose(file);
+	return 0;
+}
+
 /* Returns 0 or an errno. */
 static int read_attr(const struct pool *pool, int attr, long long *value)
 {
@@ -67,6 +99,8 @@ static int read_attr(const struct pool *pool, int attr, long long *value)
 	int error = 0;
 	FILE *file;
 
+	if (attr == NODE_PINNED)
+		return read_node_pinned(pool, value);
 	snprintf(path, sizeof(path), "%s/%s%s", pool->name,
 		 attr > SIZE ? "transient/" : "", attrs[attr].name);
 	*value = UNKNOWN;
@@ -108,6 +142,9 @@ static bool sample(struct pool *pool)
 	/* One that has just come has no rates yet. */
 	pool->show = !interval || !old.error;
 	for (attr = FIRST_COUNTER; attr < NR_ATTRS; attr++) {
+		pool->rates[attr] = 0;
+		if (pool->values[attr] == UNKNOWN || old.values[attr] == UNKNOWN)
+			continue;
 		pool->rates[attr] = (pool->values[attr] - old.values[attr]) /
 				    (pool->time - old.time);
 		/* The driver was bound anew, and has begun at 0. */
@@ -217,7 +254,9 @@ static void print_object(const struct pool *pool, bool first)
 			printf("null");
 		else
 			printf("%lld", pool->values[attr]);
-		if (is_rate(attr))
+		if (is_rate(attr) && pool->values[attr] == UNKNOWN)
+			printf(",\"%s_per_s\":null", attrs[attr].name);
+		else if (is_rate(attr))
 			printf(",\"%s_per_s\":%.6f", attrs[attr].name, pool->rates[attr]);
 	}
 	putchar('}');

@@ -26,7 +26,8 @@ source=$linux/tools/mm/transient_memmap.c
 [ -e "$source" ] || die "$source: not found"
 command -v jq >/dev/null || die 'needs jq'
 make_tmp
-dax=$tmp/dax
+dax=$tmp/sys/bus/dax/devices
+node=$tmp/sys/devices/system/node
 
 # set_attr DEVICE FILE VALUE: at once, as in sysfs, for somebody may be reading.
 set_attr() {
@@ -37,6 +38,7 @@ set_attr() {
 # add_device DEVICE RESOURCE SIZE: without a pool.
 add_device() {
 	mkdir -p "$dax/$1"
+	set_attr "$1" numa_node 1
 	set_attr "$1" resource "$2"
 	set_attr "$1" size "$3"
 }
@@ -53,9 +55,17 @@ add_pool() {
 	set_attr "$1" transient/block_size 2097152
 }
 
+# set_pinned NUMBER: pages, of node 1.
+set_pinned() {
+	printf 'nr_free_pages 7\nnr_foll_pin_acquired %s\nnr_foll_pin_released 9\n' "$1" >"$tmp/new"
+	mv "$tmp/new" "$node/node1/vmstat"
+}
+
 # Two that are bound, out of order for the shell, and one that is not.
 fresh() {
-	rm -rf "$dax"
+	rm -rf "$dax" "$node"
+	mkdir -p "$node/node1"
+	set_pinned 500
 	add_device dax0.0 0x1000000000 137438953472
 	add_pool dax0.0 101
 	add_device dax10.0 0x5000000000 1610612736
@@ -126,10 +136,10 @@ one_sample() {
 	fresh
 	stat >"$tmp/out" || return 1
 	same "$tmp/out" <<-TEXT
-	device resource size live cached cache cap populated freed failed flushes
-	dax0.0 0x1000000000 128G 101 102 103 104 108 109 110 111
-	dax2.0 0x8000000000 258M 201 202 203 204 208 209 210 211
-	dax10.0 0x5000000000 1536M 301 302 303 304 308 309 310 311
+	device resource size live cached cache cap node_pinned populated freed failed flushes
+	dax0.0 0x1000000000 128G 101 102 103 104 500 108 109 110 111
+	dax2.0 0x8000000000 258M 201 202 203 204 500 208 209 210 211
+	dax10.0 0x5000000000 1536M 301 302 303 304 500 308 309 310 311
 	TEXT
 }
 
@@ -146,7 +156,7 @@ json() {
 	jq -e 'map(.device) == ["dax0.0", "dax2.0", "dax10.0"] and .[0] == {
 		device: "dax0.0", resource: 68719476736, size: 137438953472,
 		block_size: 2097152, live: 101, cached: 102, cache: 103, cap: 104,
-		peak: 105, longterm: 106, longterm_cap: 107, populated: 108,
+		peak: 105, longterm: 106, longterm_cap: 107, node_pinned: 500, populated: 108,
 		freed: 109, failed: 110, flushes: 111 }' "$tmp/out" >/dev/null ||
 		{ cat "$tmp/out"; return 1; }
 }
@@ -167,21 +177,32 @@ rates() {
 	stat -j -n 3 1 dax0.0 >"$tmp/json" &
 	json=$!
 	wait_for "$tmp/text" '^dax' && wait_for "$tmp/json" '^\[' || return 1
+	set_pinned 1000500
 	set_attr dax0.0 transient/populated 100108
 	set_attr dax0.0 transient/freed 10109
 	set_attr dax0.0 transient/failed 1110
 	set_attr dax0.0 transient/flushes 211
 	wait "$text" || { echo 'failed'; return 1; }
 	wait "$json" || { echo 'failed with -j'; return 1; }
-	grep -q 'populated/s *freed/s *failed/s *flushes/s' "$tmp/text" || { echo 'header'; return 1; }
+	grep -q 'node_pinned/s *populated/s *freed/s *failed/s *flushes/s' "$tmp/text" || { echo 'header'; return 1; }
 	nr=8
-	for a in populated:100000 freed:10000 failed:1000 flushes:100; do
+	for a in node_pinned:1000000 populated:100000 freed:10000 failed:1000 flushes:100; do
 		want=${a#*:} a=${a%:*}
 		within "$a" "$(awk "/^dax/ { s += \$$nr } END { print s }" "$tmp/text")" "$want" || return 1
 		within "json $a" "$(jq -s "map(.[0].${a}_per_s) | add" "$tmp/json")" "$want" || return 1
 		jq -s -e ".[2][0].$a > $want" "$tmp/json" >/dev/null || { echo "no total of $a"; return 1; }
 		nr=$((nr + 1))
 	done
+}
+
+node_unknown() {
+	fresh
+	rm -r "$node"
+	set_attr dax2.0 numa_node -1
+	stat -j -n 1 0.01 >"$tmp/out" || return 1
+	jq -e 'map(.node_pinned, .node_pinned_per_s) | all(. == null) and length == 6' \
+		"$tmp/out" >/dev/null || { cat "$tmp/out"; return 1; }
+	stat dax2.0 >"$tmp/out" && grep -q ' - *208 ' "$tmp/out"
 }
 
 header_every_20() {
@@ -297,13 +318,14 @@ check() {
 	fi
 }
 
-ktap_plan 29
+ktap_plan 30
 check 'builds without a warning' builds
 fresh
 check 'one sample' one_sample
 check 'devices that are named' named_in_their_order
 check 'JSON' json
 check 'rates' rates
+check 'node is not known' node_unknown
 check 'header every 20 samples' header_every_20
 check 'a device goes' one_goes
 check 'all devices go' all_go

@@ -47,13 +47,15 @@ refused() {
 
 shows_the_files() {
 	dax_idle 10
+	pinned=$(awk '$1 == "nr_foll_pin_acquired" { print $2 }' \
+		"/sys/devices/system/node/node$(cat $dax_dev/numa_node)/vmstat")
 	shown=$("$mm" -j dax0.0) || return 1
 	for file in block_size live cached cap cache peak longterm longterm_cap \
 		populated freed failed flushes; do
 		echo "$shown" | jq -e ".[0].$file == $(dax_pool $file)" >/dev/null ||
 			{ echo "$file: $(dax_pool $file), but $shown"; return 1; }
 	done
-	echo "$shown" | jq -e ".[0].populated > 0 and .[0].resource == $((4 << 30))" >/dev/null ||
+	echo "$shown" | jq -e ".[0].node_pinned == $pinned and .[0].populated > 0 and .[0].resource == $((4 << 30))" >/dev/null ||
 		{ echo "$shown"; return 1; }
 }
 
