@@ -56,7 +56,10 @@ def ratios:
 	(("4k", "2m") as $size | ratio("bind \($size) transient/static";
 		of("bind"; "transient \($size)")[0].us / of("bind"; "static \($size)")[0].us)),
 	(map(select(.kind == "flush"))[] |
-		ratio("flushes per 1000 frees, \(.memory)"; .flushes * 1000 / .freed));
+		ratio("flushes per 1000 frees, \(.memory)"; .flushes * 1000 / .freed)),
+	(map(select(.kind == "flush")) | map({ (.memory): (.flushes / .freed) }) | add |
+		select(.) | ratio("flushes direct map";
+			.["transient 2m, direct map too"] / .["transient 2m"]));
 
 # Of figures with build: base or patched
 def base_ratios:

@@ -106,13 +106,16 @@ start() {
 	qemu=$!
 }
 
+# The doorbell of the network is an I/O port: when it has to emulate an access to memory
+# of a device, KVM gives up (internal error 3) if TCG's SVM says just then that an
+# interrupt is being delivered, as it does when there are many.
 all_devices="
 	-drive file=/dev/nested0,if=none,id=a,format=raw,cache=none,aio=native
 	-device virtio-blk-pci,drive=a
 	-drive file=/dev/nested1,if=none,id=b,format=raw,cache=none,aio=io_uring
 	-device virtio-blk-pci,drive=b
 	-netdev tap,id=n,ifname=tap0,script=no,downscript=no,vhost=on
-	-device virtio-net-pci,netdev=n,romfile=,mac=52:54:00:00:07:02
+	-device virtio-net-pci,netdev=n,romfile=,mac=52:54:00:00:07:02,modern-pio-notify=on
 	-device vhost-scsi-pci,wwpn=naa.5001405000000001"
 
 slow_disk='-drive file=/dev/slow,if=none,id=c,format=raw,cache=none,aio=native
@@ -328,7 +331,7 @@ disk_io() {
 # On ports 5001 and 5002
 listening() { [ "$(cat /proc/net/tcp /proc/net/tcp6 | grep -c ':138[9A] 0*:0000 0A ')" = 2 ]; }
 
-net_io() {
+net_round() {
 	dd if=/dev/urandom of=$tmp/give bs=1M count=4 status=none
 	busybox nc -l -p 5001 <>$tmp/open >$tmp/taken 2>$tmp/nc1.log &
 	takes=$!
@@ -337,13 +340,23 @@ net_io() {
 	within 10 listening || { echo "nobody listens"; kill $takes $gives; return 1; }
 	line=$(ask 240 net 4) || { echo "$line"; kill $takes $gives; return 1; }
 	wait
-	echo "# $line"
-	figure net-send "$(value "$line" send)"
-	figure net-receive "$(value "$line" receive)"
 	sum=$(md5sum <$tmp/taken)
 	[ "${sum%% *}" = "$(value "$line" sent)" ] || { echo "the host got something else"; return 1; }
 	sum=$(md5sum <$tmp/give)
 	[ "${sum%% *}" = "$(value "$line" received)" ] || { echo "the guest got something else"; return 1; }
+}
+
+# The best of some, as TCP and two schedulers make them differ much.
+net_io() {
+	send=0 receive=0
+	for round in 1 2 3 4; do
+		net_round || return 1
+		echo "# round $round: $line"
+		[ "$(value "$line" send)" -le "$send" ] || send=$(value "$line" send)
+		[ "$(value "$line" receive)" -le "$receive" ] || receive=$(value "$line" receive)
+	done
+	figure net-send "$send"
+	figure net-receive "$receive"
 }
 
 # 2 seconds after the last I/O

@@ -59,8 +59,7 @@ if [ "$parts" = tib ]; then
 	"$tools/vm.sh" -n -k "$kernel" -o "$out/static" -t 120 -b 1024 true >"$out/static.log" 2>&1 || :
 	set -- -t 840 -b 1024 -a dax.memmap=transient
 fi
-# By the wall clock: with -icount, KVM on emulated SVM gives up (internal error 3)
-# when the guest is busy with its network, whatever its memory is.
+# By the wall clock: with -icount, KVM on emulated SVM stops too often.
 "$tools/vm.sh" -n -k "$kernel" -o "$out/vm" "$@" env \
 	IMAGE="$image" INITRAMFS="$out/initramfs" STATIC="$out/static/console.log" \
 	sh "$tools/nested-vm.sh" "$parts" >"$out/vm.log" 2>&1 || rc=$?
