@@ -26,9 +26,9 @@ packages() {
 	case $1 in
 	build) echo git make gcc libc6-dev flex bison bc libelf-dev libssl-dev \
 		ccache xz-utils kmod cpio python3 perl pkg-config \
-		libaio-dev liburing-dev libcap-dev ;;
+		libaio-dev liburing-dev libcap-dev libibverbs-dev ;;
 	vm) echo qemu-system-x86 fio jq busybox-static trace-cmd bpftrace \
-		daxctl iproute2 e2fsprogs xfsprogs dmsetup mount gdb ;;
+		daxctl iproute2 ibverbs-providers e2fsprogs xfsprogs dmsetup mount gdb ;;
 	check) echo sparse shellcheck ;;
 	model) echo spin gcc libc6-dev ;;
 	bench) echo gnuplot-nox binutils ;;

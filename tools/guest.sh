@@ -21,14 +21,13 @@ build_guest() {
 			continue
 		more=''
 		case $prog in
-		transient_memmap_users) more=$(cd "$self/mm" && echo "$prog"_*.c) ;;
+		transient_memmap_users) more="$(cd "$self/mm" && echo "$prog"_*.c) -libverbs" ;;
 		esac
-		libs=$(sed -n 's/.*\[libs: \(.*\)\].*/\1/p' "$src")
-		# shellcheck disable=SC2086	# $more and $libs are lists.
+		# shellcheck disable=SC2086	# $more is a list.
 		(cd "$self/mm" && cc -O2 -Wall -U_FORTIFY_SOURCE -I.. -I../../../include \
 			-isystem "$BUILD/out/headers/usr/include" -I../../../.. \
 			-o "$GUEST/$prog" "$prog.c" $more vm_util.c hugepage_settings.c \
-			-lrt -lpthread -lm $libs) >"$GUEST/$prog.log" 2>&1 ||
+			-lrt -lpthread -lm) >"$GUEST/$prog.log" 2>&1 ||
 			die "$prog does not compile: see $GUEST/$prog.log"
 	done
 	src=$linux/tools/mm/transient_memmap.c

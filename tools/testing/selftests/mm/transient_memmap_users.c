@@ -302,7 +302,8 @@ static bool selected(const struct user *user, char **names)
 int main(int argc, char **argv)
 {
 	const struct user *const all[] = {
-		io_users, gup_users, net_users, vhost_users, dma_users
+		io_users, gup_users, net_users, rdma_users, vhost_users,
+		dma_users
 	}, *user;
 	unsigned long cache, longterm_cap;
 	const char *file = NULL, *wanted = NULL;

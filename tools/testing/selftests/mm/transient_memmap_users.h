@@ -32,8 +32,8 @@ struct user {
 #define AREA_LEN	(64 * MB)
 
 /* Each ends with an entry that has no name. */
-extern const struct user io_users[], gup_users[], net_users[], vhost_users[],
-	dma_users[];
+extern const struct user io_users[], gup_users[], net_users[], rdma_users[],
+	vhost_users[], dma_users[];
 
 void user_note(const char *fmt, ...) __printf(1, 2);
 

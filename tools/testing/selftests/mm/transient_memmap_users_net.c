@@ -12,7 +12,6 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <rdma/ib_user_verbs.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -443,96 +442,6 @@ static int af_xdp_allowed(struct area *a)
 	return user_fail("the frame is not given back");
 }
 
-/* RDMA: a memory region of the device in software */
-
-#define UVERBS	"/dev/infiniband/uverbs0"
-
-static int uverbs(int fd, int command, void *req, size_t len, size_t response)
-{
-	struct ib_uverbs_cmd_hdr *hdr = req;
-
-	hdr->command = command;
-	hdr->in_words = len / 4;
-	hdr->out_words = response / 4;
-	return write(fd, req, len) == (ssize_t)len ? 0 : -errno;
-}
-
-static int register_region(int fd, struct area *a)
-{
-	struct ib_uverbs_get_context_resp context_resp;
-	struct ib_uverbs_alloc_pd_resp pd_resp;
-	/* Drivers may add to the response. */
-	struct {
-		struct ib_uverbs_reg_mr_resp resp;
-		char more[64];
-	} mr_resp;
-	struct {
-		struct ib_uverbs_cmd_hdr hdr;
-		struct ib_uverbs_get_context cmd;
-	} context = { .cmd.response = (unsigned long)&context_resp };
-	struct {
-		struct ib_uverbs_cmd_hdr hdr;
-		struct ib_uverbs_alloc_pd cmd;
-	} pd = { .cmd.response = (unsigned long)&pd_resp };
-	struct {
-		struct ib_uverbs_cmd_hdr hdr;
-		struct ib_uverbs_reg_mr cmd;
-	} mr = { .cmd = {
-		.response = (unsigned long)&mr_resp,
-		.start = (unsigned long)a->mem,
-		.hca_va = (unsigned long)a->mem,
-		.length = 3 * MB,
-		.access_flags = 1,	/* local write */
-	} };
-	struct {
-		struct ib_uverbs_cmd_hdr hdr;
-		struct ib_uverbs_dereg_mr cmd;
-	} dereg = {};
-	int err;
-
-	err = uverbs(fd, IB_USER_VERBS_CMD_GET_CONTEXT, &context, sizeof(context),
-		     sizeof(context_resp)) ?:
-	      uverbs(fd, IB_USER_VERBS_CMD_ALLOC_PD, &pd, sizeof(pd),
-		     sizeof(pd_resp));
-	if (err)
-		return user_fail("no protection domain: %s", strerror(-err));
-	mr.cmd.pd_handle = pd_resp.pd_handle;
-	err = uverbs(fd, IB_USER_VERBS_CMD_REG_MR, &mr, sizeof(mr), sizeof(mr_resp));
-	if (err)
-		return err;
-	if (pool_get("longterm") != 2)
-		return user_fail("%lu long-term blocks, not 2", pool_get("longterm"));
-	dereg.cmd.mr_handle = mr_resp.resp.mr_handle;
-	err = uverbs(fd, IB_USER_VERBS_CMD_DEREG_MR, &dereg, sizeof(dereg), 0);
-	if (err)
-		return user_fail("can't unregister: %s", strerror(-err));
-	return pool_becomes("longterm", 0) ? 0 : user_fail("long-term pins remain");
-}
-
-static int rdma_region(struct area *a)
-{
-	int fd = -1, i, ret;
-
-	if (!have_program("rdma"))
-		return user_skip("no rdma");
-	if (sh("rdma link add tm_rxe type rxe netdev lo"))
-		return user_skip("no rxe");
-	for (i = 0; i < 500 && fd < 0; i++) {
-		fd = open(UVERBS, O_RDWR | O_CLOEXEC);
-		usleep(10000);
-	}
-	ret = fd < 0 ? user_fail("no " UVERBS ": %m") : register_region(fd, a);
-	close(fd);
-	sh("rdma link delete tm_rxe");
-	return ret;
-}
-
-static int rdma_region_allowed(struct area *a)
-{
-	pool_set("longterm_cap", 8);
-	return rdma_region(a);
-}
-
 const struct user net_users[] = {
 	{ "TCP, MSG_ZEROCOPY", 0, PINS, NULL, zerocopy_tcp },
 	{ "TCP, MSG_ZEROCOPY, veth", 0, PINS, NULL, zerocopy_tcp_veth },
@@ -542,8 +451,5 @@ const struct user net_users[] = {
 	{ "AF_PACKET", 0, NO_PINS, "copied", af_packet },
 	{ "AF_XDP umem", -EOPNOTSUPP, NO_PINS, "long-term pin", af_xdp },
 	{ "AF_XDP umem, allowed", 0, PINS, "longterm_cap is not 0", af_xdp_allowed },
-	{ "RDMA memory region", -EOPNOTSUPP, NO_PINS, "long-term pin", rdma_region },
-	{ "RDMA memory region, allowed", 0, PINS, "longterm_cap is not 0",
-	  rdma_region_allowed },
 	{}
 };
