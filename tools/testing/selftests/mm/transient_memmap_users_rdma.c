@@ -9,7 +9,7 @@
 
 #include "transient_memmap_users.h"
 
-#if __has_include(<infiniband/verbs.h>)
+#if __has_include("infiniband/verbs.h")
 #include <infiniband/verbs.h>
 
 #define RXE		"tm_rxe"

@@ -580,8 +580,11 @@ static void protect(unsigned char *to, const unsigned char *data, size_t len, of
 			for (bit = 0; bit < 8; bit++)
 				crc = crc << 1 ^ (crc & 0x8000 ? 0x8bb7 : 0);
 		}
-		memcpy(to, (unsigned char[]){ crc >> 8, crc, 0, 0, nr >> 24, nr >> 16,
-					      nr >> 8, nr }, 8);
+		memset(to, 0, 8);
+		to[0] = crc >> 8;
+		to[1] = crc;
+		for (i = 0; i < 4; i++)
+			to[4 + i] = nr >> (24 - 8 * i);
 	}
 }
 
