@@ -157,6 +157,15 @@ fio_all() {
 	done
 }
 
+# vhost MEMORY: what vhost takes for I/O with the memory of a guest
+vhost() {
+	"$GUEST/transient_memmap_users" -m >"$tmp/vhost" 2>"$tmp/log" ||
+		die "vhost, $1: $(tail -n 1 "$tmp/log")"
+	jq -cR --arg memory "$1" 'split("\t") |
+		{kind: "vhost", memory: $memory, name: .[0], ios: (.[1] | tonumber),
+		 iops: ((.[1] | tonumber) * 1000000 / (.[2] | tonumber))}' "$tmp/vhost"
+}
+
 # What to measure
 
 # registration NAME static|transient ALIGN
@@ -192,6 +201,11 @@ flushes() {
 	pool_set cache "$cache"
 }
 
+io_all() {
+	fio_all "$1" mmaphuge:$DAX
+	vhost "$1"
+}
+
 measure_range() {
 	dax_has_transient || die "the kernel has no transient memmap"
 	registration 'static 4k' static 4096
@@ -201,14 +215,14 @@ measure_range() {
 	measure_align 4k 4096 64
 	measure_align 2m 2097152 512
 	measure_direct 512
-	fio_all 'static 2m' mmaphuge:$DAX
+	io_all 'static 2m'
 	bind transient 2097152
-	fio_all 'transient 2m' mmaphuge:$DAX
+	io_all 'transient 2m'
 	pool_set cache 0
-	fio_all 'transient 2m, cache 0' mmaphuge:$DAX
+	io_all 'transient 2m, cache 0'
 	# What two runs of the same differ by.
 	bind static 2097152
-	fio_all 'static 2m, again' mmaphuge:$DAX
+	io_all 'static 2m, again'
 }
 
 # measure_align NAME ALIGN MIB

@@ -31,6 +31,10 @@ def fio_ratios($memory; $base; $suffix):
 	[of("fio"; $memory), of("fio"; $base)] | transpose[] |
 	ratio("fio \(.[0] | job) \($suffix)"; .[0].iops / .[1].iops);
 
+def vhost_ratios($memory; $base; $suffix):
+	[of("vhost"; $memory), of("vhost"; $base)] | transpose[] |
+	ratio("\(.[0].name) \($suffix)"; .[0].iops / .[1].iops);
+
 def ratios:
 	(("4k", "2m") as $size | "static \($size)" as $static |
 	 "transient \($size)" as $ours |
@@ -53,6 +57,9 @@ def ratios:
 	fio_ratios("transient 2m, cache 0"; "static 2m"; "cache=0/static"),
 	fio_ratios("anonymous 4k"; "static 2m"; "anonymous/static"),
 	fio_ratios("hugetlb 2m"; "static 2m"; "hugetlb/static"),
+	vhost_ratios("transient 2m"; "static 2m"; "transient/static"),
+	vhost_ratios("static 2m, again"; "static 2m"; "again/static"),
+	vhost_ratios("transient 2m, cache 0"; "static 2m"; "cache=0/static"),
 	(("4k", "2m") as $size | ratio("bind \($size) transient/static";
 		of("bind"; "transient \($size)")[0].us / of("bind"; "static \($size)")[0].us)),
 	(map(select(.kind == "flush"))[] |
@@ -108,11 +115,13 @@ def gup_table: . as $all |
 	 [$memory, (if $memory | startswith("transient") then {hit: "hit", miss: "miss", cache0: "cache=0"}[$state] else "" end),
 	  (("a", "u") as $c | ((1, 64, 512) as $n | $all | gup($memory; $state; $c; $n) | get_cost),
 	  ($all | gup($memory; $state; $c; 512) | put_cost))]) | row;
-def fio_table: . as $all | map(select(.kind == "fio")) |
-	["memory", (.[0].memory as $m | .[] | select(.memory == $m) | job)],
+def io_table($kind; name): map(select(.kind == $kind)) |
+	["memory", (.[0].memory as $m | .[] | select(.memory == $m) | name)],
 	((map(.memory) | unique) as $have |
 	 ("static 2m", "static 2m, again", "transient 2m", "transient 2m, cache 0", "anonymous 4k", "hugetlb 2m") as $m |
 	 select($have | index($m)) | [$m, (.[] | select(.memory == $m) | .iops | round)]) | row;
+def fio_table: io_table("fio"; job);
+def vhost_table: io_table("vhost"; .name);
 def bind_table:
 	["memory", "instructions", "memmap KiB"],
 	(.[] | select(.kind == "bind") | [.memory, .us * 1000, .memmap_kib]) | row;

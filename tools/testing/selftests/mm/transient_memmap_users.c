@@ -5,12 +5,14 @@
  * made. Each row is the real thing in use, its data compared.
  *
  * usage: transient_memmap_users [-dl] [-t file] [-c file] [row ...]
+ *        transient_memmap_users -m
  *
  *   -d       with a transient direct map
  *   -l       list the rows
  *   -t file  write the table as reStructuredText
  *   -c file  fail if the table is not to be found in this file
  *   row      the beginning of a name: these rows only
+ *   -m       measure instead, what vhost takes for I/O with /dev/dax0.0 as it is
  *
  * Run as root. /dev/dax0.0 is used, bound with memmap transient; disks, targets
  * and network interfaces are made for the purpose and removed.
@@ -116,8 +118,8 @@ bool pool_becomes(const char *name, unsigned long n)
 	return false;
 }
 
-/* The process of a row: everything it makes goes with it, if possible. */
-static void run_in_child(const struct user *user)
+/* Run in a process of its own: everything it makes goes with it, if possible. */
+static void run_in_child(int (*run)(struct area *a))
 {
 	struct area a = { .len = AREA_LEN };
 	char *reserve;
@@ -145,7 +147,7 @@ static void run_in_child(const struct user *user)
 		return;
 	}
 	close(fd);
-	outcome->ret = user->run(&a);
+	outcome->ret = run(&a);
 	munmap(a.mem, a.len);
 }
 
@@ -190,7 +192,7 @@ static void run_row(const struct user *user, FILE *table)
 	if (!pid) {
 		setpgid(0, 0);
 		strcpy(outcome->note, "");
-		run_in_child(user);
+		run_in_child(user->run);
 		_exit(0);
 	}
 	wait_for(pid, ROW_SECONDS);
@@ -289,6 +291,15 @@ static bool has_table(const char *rows, const char *path)
 	return found;
 }
 
+static int measure(void)
+{
+	run_in_child(vhost_measure);
+	if (!outcome->ret)
+		return KSFT_PASS;
+	fprintf(stderr, "%s\n", outcome->note);
+	return outcome->ret == USER_SKIP ? KSFT_SKIP : KSFT_FAIL;
+}
+
 static bool selected(const struct user *user, char **names)
 {
 	if (!*names)
@@ -313,9 +324,13 @@ int main(int argc, char **argv)
 	char *rows;
 	int c, n = 0;
 
-	while ((c = getopt(argc, argv, "dlt:c:")) != -1) {
+	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	while ((c = getopt(argc, argv, "dlmt:c:")) != -1) {
 		if (c == 'd')
 			direct = true;
+		else if (c == 'm')
+			return measure();
 		else if (c == 'l')
 			list = true;
 		else if (c == 't')
@@ -350,8 +365,6 @@ int main(int argc, char **argv)
 		ksft_exit_fail_msg("dax0.0 can't be bound with memmap transient\n");
 	ksft_set_plan(n + !!wanted);
 
-	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	cache = pool_get("cache");
 	longterm_cap = pool_get("longterm_cap");
 	pool_set("cache", 0);

@@ -35,6 +35,12 @@ struct user {
 extern const struct user io_users[], gup_users[], net_users[], rdma_users[],
 	vhost_users[], dma_users[];
 
+/*
+ * Prints what vhost takes for I/O with @a, of any kind of memory: a name, how many
+ * transfers, microseconds. Returns 0, USER_FAIL or USER_SKIP.
+ */
+int vhost_measure(struct area *a);
+
 void user_note(const char *fmt, ...) __printf(1, 2);
 
 /* Notes what was wrong and returns USER_FAIL or USER_SKIP. */

@@ -17,6 +17,7 @@
 #include <linux/virtio_vsock.h>
 #include <linux/vm_sockets.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -25,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "transient_memmap_users.h"
 
@@ -819,6 +821,103 @@ static int vsock_stream(struct area *a)
 	if (ret != VIRTIO_VSOCK_OP_RW || same(in, 4000, 2) != 4000)
 		return user_fail("what the guest got is wrong");
 	return 0;
+}
+
+/* Measured, not tested: nobody looks at the data, or there is none. */
+
+#define MEASURED	20000
+#define WARM_UP		2000
+#define AT_A_TIME	(RING / 8)
+
+static long microseconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* Wait for so many chains to come back. */
+static int queue_wait_all(struct vdev *dev, unsigned int index, int nr)
+{
+	struct queue *q = &dev->queues[index];
+	struct pollfd call = { .fd = q->call, .events = POLLIN };
+	uint64_t calls;
+
+	while (nr) {
+		if (!queue_has_used(dev, index)) {
+			if (poll(&call, 1, 20000) != 1)
+				return -1;
+			(void)!read(q->call, &calls, sizeof(calls));
+			continue;
+		}
+		q->seen++;
+		nr--;
+	}
+	return 0;
+}
+
+static int measure_net(struct area *a)
+{
+	struct net net;
+	long start = 0;
+	int i, j, ret;
+
+	if (!zerocopy_enabled())
+		return user_skip("needs vhost_net.experimental_zcopytx=1");
+	ret = net_open(&net, a);
+	if (ret)
+		return ret;
+	/* Who listens has frames copied. */
+	close(net.packet);
+	if (net_set_backends(&net, net.tap))
+		return user_fail("no backend: %m");
+	for (i = 0; i < 28 * MB; i += 2 * KB)
+		make_frame(a->mem + 2 * MB + i, LONG_LEN, i);
+	for (i = -WARM_UP; i < MEASURED; i += AT_A_TIME) {
+		if (!i)
+			start = microseconds();
+		for (j = i + WARM_UP; j < i + WARM_UP + AT_A_TIME; j++)
+			net_post(&net, TX, a->mem + 2 * MB + j * 2 * KB % (28 * MB), LONG_LEN);
+		if (queue_wait_all(&net.dev, TX, AT_A_TIME))
+			return user_fail("frame %d never comes back", i);
+	}
+	printf("vhost-net send\t%d\t%ld\n", MEASURED, microseconds() - start);
+	return 0;
+}
+
+static int measure_scsi(struct area *a, size_t len)
+{
+	unsigned char cdb[10] = { 0x28, [7] = len / 512 >> 8, len / 512 };
+	struct virtio_scsi_cmd_resp *resp = (void *)(a->mem + RINGS_LEN + PAGE);
+	struct vdev dev = { .fd = -1 };
+	long start = 0;
+	int i, ret;
+
+	ret = target_create("rd_mcp", "rd_pages=4096,rd_nullio=1", 0) ?:
+	      scsi_open(&dev, a, 0);
+	for (i = -WARM_UP; i < MEASURED && !ret; i++) {
+		if (!i)
+			start = microseconds();
+		scsi_post(&dev, cdb, sizeof(cdb), false, NULL,
+			  a->mem + 2 * MB + (i + WARM_UP) * len % (28 * MB), len);
+		if (queue_wait_all(&dev, IO, 1))
+			ret = user_fail("command %d never comes back", i);
+		/* The first command may only tell that the unit is new. */
+		else if (i >= 0 && (resp->response || resp->status))
+			ret = user_fail("command %d: status %d", i, resp->status);
+	}
+	if (!ret)
+		printf("vhost-scsi %zuk\t%d\t%ld\n", (size_t)(len / KB), MEASURED,
+		       microseconds() - start);
+	close(dev.fd);
+	target_remove("rd_mcp");
+	return ret;
+}
+
+int vhost_measure(struct area *a)
+{
+	return measure_net(a) ?: measure_scsi(a, 4 * KB) ?: measure_scsi(a, 128 * KB);
 }
 
 const struct user vhost_users[] = {
