@@ -178,7 +178,10 @@ done
 shift $((OPTIND - 1))
 [ $# = 0 ] || { usage >&2; exit 2; }
 [ -r "$limits" ] || die "no limits in $limits"
-[ -z "$base" ] || [ -r "$base" ] || die "no kernel at $base"
+if [ -n "$base" ]; then
+	[ -r "$base" ] || die "no kernel at $base"
+	base=$(realpath "$base")
+fi
 
 make_tmp
 mkdir -p "$out"

@@ -36,25 +36,21 @@ drop_caches() { echo 3 >/proc/sys/vm/drop_caches; }
 # rate MIB MICROSECONDS: in KiB/s.
 rate() { echo $(($1 * 1024 * 1000000 / $2)); }
 
-# disk DEV MIB ROUNDS: write, drop the caches, read back, compare.
+# disk DEV MIB: write, drop the caches, read back, compare.
 disk() {
-	wt=0 rt=0 round=0
-	while [ $round -lt "$3" ]; do
-		round=$((round + 1))
-		pattern "$2" out
-		sum=$(md5sum <out)
-		t=$(now)
-		store out "$1" || { say "disk $1 error round=$round write"; return; }
-		wt=$((wt + $(now) - t))
-		rm out
-		drop_caches
-		t=$(now)
-		load "$1" "$2" >in || { say "disk $1 error round=$round read"; return; }
-		rt=$((rt + $(now) - t))
-		[ "$(md5sum <in)" = "$sum" ] || { say "disk $1 bad round=$round"; return; }
-		rm in
-	done
-	say "disk $1 ok sum=${sum%% *} mib=$2 write=$(rate $(($2 * $3)) $wt) read=$(rate $(($2 * $3)) $rt)"
+	pattern "$2" out
+	sum=$(md5sum <out)
+	t=$(now)
+	store out "$1" || { say "disk $1 error write"; return; }
+	wt=$(($(now) - t))
+	rm out
+	drop_caches
+	t=$(now)
+	load "$1" "$2" >in || { say "disk $1 error read"; return; }
+	rt=$(($(now) - t))
+	[ "$(md5sum <in)" = "$sum" ] || { say "disk $1 bad"; return; }
+	rm in
+	say "disk $1 ok sum=${sum%% *} mib=$2 write=$(rate "$2" $wt) read=$(rate "$2" $rt)"
 }
 
 # io DEV MIB: the same without an end, a line for each round, in the background.

@@ -112,7 +112,7 @@ table() {
 		for (i = 1; i <= n; i++)
 			printf " %10s", memory[i]
 		printf " %10s\n", "ratio"
-		printf "%-38s", "runs (of the network 4 transfers each)"
+		printf "%-38s", "runs, of 4 transfers each"
 		for (i = 1; i <= n; i++)
 			printf " %10s", nr[memory[i], "boot"]
 		print ""
