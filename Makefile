@@ -9,7 +9,7 @@ export BUILD JOBS
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help deps deps-check tree kernel kernel-debug shell demo kunit \
-	selftest users guest user model kcsan test bench size format-patch refresh check bisect \
+	selftest users guest user model kcsan test bench bench-base size format-patch refresh check bisect \
 	test-series clean distclean
 
 help: ## this list
@@ -65,6 +65,10 @@ test: kernel ## all tests
 bench: kernel ## measure: tables in build/bench, compared with tools/bench.limits
 	@tools/deps.sh bench
 	@tools/bench.sh
+
+bench-base: kernel ## measure what the series costs those who don't use it
+	@tools/deps.sh bench
+	@tools/bench.sh -b
 
 size: kernel ## what the series adds to the kernel's image
 	@tools/deps.sh bench
