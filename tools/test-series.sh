@@ -27,6 +27,7 @@ tests='
 	fuzz_is_refused
 	overlay_file_without_patch_is_refused
 	overlay_file_of_two_patches_is_refused
+	overlay_file_that_the_kernel_ignores_is_refused
 	overlay_file_is_changed_by_a_later_patch
 	overlay_file_changed_before_it_is_added_is_refused
 	patch_that_makes_a_file_is_refused
@@ -229,6 +230,17 @@ overlay_file_of_two_patches_is_refused() {
 	fails 'mm/block.c: named by more than one' "$tools/compose.sh"
 }
 
+# As what a build leaves: it is no source.
+overlay_file_that_the_kernel_ignores_is_refused() {
+	composed
+	echo >"$REPO/mm/block.o"
+	sed -i 's/^---$/Adds: mm\/block.o\n---/' "$REPO"/series/0002*
+	fails 'mm/block.o: ignored by the kernel' "$tools/compose.sh"
+	mv "$REPO/mm/block.o" "$REPO/mm/.block"
+	sed -i 's/block\.o$/.block/' "$REPO"/series/0002*
+	"$tools/compose.sh"
+}
+
 # The repository has the file as the last patch leaves it.
 overlay_file_is_changed_by_a_later_patch() {
 	composed
@@ -357,7 +369,8 @@ format_patch_signs_off_only_when_asked() {
 
 help_names_every_script() {
 	fresh
-	for s in base check compose deps format-patch kernel refresh bisect; do
+	for s in base bench bisect check compose demo deps format-patch judge kernel \
+		model nested refresh run-tests size test-runner vm; do
 		"$tools/$s.sh" -h | grep -q "^usage: $s.sh" || {
 			echo "$s.sh -h"
 			return 1
