@@ -1,0 +1,116 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Break what the test runner watches, and see that it notices. KTAP on stdout.
+#
+# A failure means: a broken kernel, or a test that was cut short, counts as good.
+set -eu
+
+# shellcheck source=tools/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tools/tests/ktap.sh
+. "$tools/tests/ktap.sh"
+
+case ${1:-} in
+-h)
+	echo "usage: $me"
+	echo "Tests vm.sh, judge.sh and run-tests.sh with machines and results that fail."
+	exit 0
+	;;
+esac
+make_tmp
+
+# expect STATUS WORDS command ...: both must come.
+expect() {
+	want=$1 words=$2
+	shift 2
+	got=0
+	"$@" >"$tmp/out" 2>&1 || got=$?
+	[ "$got" = "$want" ] || { echo "status $got, not $want: $(tail -n 1 "$tmp/out")"; return 1; }
+	[ -z "$words" ] || grep -q "$words" "$tmp/out" || { echo "no \"$words\": $(tail -n 1 "$tmp/out")"; return 1; }
+}
+
+vm() {
+	limit=$1
+	shift
+	"$tools/vm.sh" -t "$limit" -o "$tmp/vm" "$@"
+}
+
+# A group of processes over its limit, where that is a reason to panic.
+panic='mount -t cgroup2 none /sys/fs/cgroup
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+mkdir /sys/fs/cgroup/small
+echo 8M >/sys/fs/cgroup/small/memory.max
+echo 2 >/proc/sys/vm/panic_on_oom
+echo $$ >/sys/fs/cgroup/small/cgroup.procs
+tail /dev/zero'
+
+# judged CI RESULT WORDS: KTAP on stdin.
+judged() {
+	cat >"$tmp/ktap"
+	got=$(CI=$1 SKIPS="$tmp/skips" "$tools/judge.sh" test "$tmp/ktap")
+	case $got in "$2"*) ;; *) echo "judged: $got"; return 1 ;; esac
+	case $got in *"$3"*) ;; *) echo "judged: $got"; return 1 ;; esac
+}
+
+judge_good() { printf '%s\n' 'KTAP version 1' 1..2 'ok 1 a' 'ok 2 b' | judged '' '2 0 0' ''; }
+judge_cut() { printf '%s\n' 'KTAP version 1' 1..3 'ok 1 a' 'ok 2 b' | judged '' '2 ' '2 of 3'; }
+judge_plan() { printf '%s\n' 'KTAP version 1' 'ok 1 a' 'ok 2 b' | judged '' '2 1 0' 'no plan'; }
+judge_late() { printf '%s\n' 'KTAP version 1' 'ok 1 a' 1..1 | judged '' '' 'plan comes after'; }
+judge_two() { printf '%s\n' 'KTAP version 1' 1..1 'ok 1 a' 'KTAP version 1' 1..1 'not ok 1 b' | judged '' '' 'second document'; }
+judge_hidden() { printf '%s\n' 'KTAP version 1' 1..1 '# not ok 1 x' 'ok 1 a' | judged '' '1 1 0' hidden; }
+judge_empty() { judged '' '0 1 0' 'no results' </dev/null; }
+judge_suite() {
+	printf '%s\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: s' \
+		'    1..2' '    ok 1 a' 'ok 1 s' | judged '' '' '1 of 2'
+}
+judge_skip() { printf '%s\n' 'KTAP version 1' 1..1 'ok 1 a # SKIP no such thing' | judged "$1" "$2" "$3"; }
+
+runs() {
+	cat >"$tmp/list" <<-LIST
+	good normal 60 printf 'KTAP version 1\n1..1\nok 1 fine\n'
+	panic normal 60 printf 'KTAP version 1\n1..1\nok 1 fine\n'; sync; $(echo "$panic" | tr '\n' ';')
+	LIST
+	LIST="$tmp/list" "$tools/run-tests.sh" -n -k normal -o "$tmp/runs" "$@"
+}
+
+# On the host: a test that is good, one that hangs, another that is good.
+cat >"$tmp/on-host" <<LIST
+good host 60 printf 'KTAP version 1\n1..1\nok 1 fine\n'
+hangs host 60 echo \$\$ >$tmp/hangs; exec sleep 1000
+late host 60 printf 'KTAP version 1\n1..1\nok 1 fine\n'
+LIST
+
+# As Ctrl-C does: neither the script nor the test may go on.
+interrupted() {
+	rm -f "$tmp/hangs"
+	LIST="$tmp/on-host" "$tools/run-tests.sh" -o "$tmp/runs" hangs >"$tmp/out" 2>&1 &
+	script=$!
+	for _ in $(seq 100); do
+		[ ! -s "$tmp/hangs" ] || break
+		sleep 0.1
+	done
+	[ -s "$tmp/hangs" ] || { echo "it did not start"; return 1; }
+	kill "$script"
+	for _ in $(seq 100); do
+		kill -0 "$script" 2>/dev/null || break
+		sleep 0.1
+	done
+	! kill "$script" "$(cat "$tmp/hangs")" 2>/dev/null || { echo "it goes on"; return 1; }
+}
+
+printf '# comment\ntest\ta\tbecause\n' >"$tmp/skips-a"
+printf '# comment\nother\ta\tbecause\n' >"$tmp/skips"
+
+# A log in which an allocation failed that a test had fail: STATUS LINE...
+alloc_failed='x: vmemmap alloc failure: order:0, mode:0'
+logged() {
+	want=$1
+	shift
+	printf '%s\n' "$@" >"$tmp/console"
+	expect "$want" '' "$tools/tests/console-check.sh" "$tmp/console"
+}
+
+ktap_plan 2
+ktap_check 'run: the time is used up' expect 1 '^1 passed, 2 failed, 0 skipped$' \
+	env LIST="$tmp/on-host" BUDGET=5 "$tools/run-tests.sh" -o "$tmp/runs" all
+ktap_check 'run: ends when it is told to' interrupted
