@@ -30,7 +30,7 @@ packages() {
 		ca-certificates curl ;;
 	vm) echo qemu-system-x86 fio jq busybox-static trace-cmd bpftrace \
 		daxctl iproute2 ibverbs-providers e2fsprogs xfsprogs dmsetup mount gdb ;;
-	check) echo sparse shellcheck python3-ply python3-git libnuma-dev ;;
+	check) echo sparse shellcheck python3-ply python3-git ;;
 	model) echo spin gcc libc6-dev ;;
 	bench) echo gnuplot-nox binutils ;;
 	*) die "no such set: $1 (build, vm, check, model, bench)" ;;
