@@ -8,7 +8,7 @@ export BUILD JOBS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps deps-check tree kernel kernel-debug shell demo kunit \
+.PHONY: help deps deps-check tree kernel kernel-debug shell demo kunit kunitpy \
 	selftest users guest user model kcsan test bench bench-base size format-patch refresh check bisect \
 	test-series clean distclean
 
@@ -40,6 +40,9 @@ demo: kernel ## see it work: direct I/O into memory without struct pages
 
 kunit: kernel ## KUnit tests, in the virtual machine
 	@tools/run-tests.sh kunit
+
+kunitpy: tree ## KUnit tests by kunit.py, in a kernel of its own
+	@tools/run-tests.sh kunitpy
 
 selftest: kernel ## kselftests, in the virtual machine
 	@tools/run-tests.sh selftest

@@ -17,21 +17,55 @@ The tarball is the first of
   LINUX_TARBALL=FILE                any $BASE_SERIES.y
   ../shared/$BASE_TARBALL
   the Debian package $BASE_PACKAGE ($BASE_SUITE)
-  $BASE_URL
+  $BASE_URL,
+    which must have the sum in the sha256sums.asc beside it
 What is downloaded is kept in $BUILD/download.
 USAGE
 }
 
 download=$BUILD/download
 
+# "suite URI" of each source of apt, which need not have been updated yet.
+sources() {
+	list='' parts=''
+	eval "$(apt-config shell list Dir::Etc::sourcelist/f parts Dir::Etc::sourceparts/d)"
+	for f in "$list" "$parts"/*.list; do
+		[ ! -r "$f" ] || sed 's/\[[^]]*\]//' "$f" |
+			awk '$1 == "deb" { print $3, $2 }'
+	done
+	for f in "$parts"/*.sources; do
+		[ ! -r "$f" ] || awk -v RS= '{
+			n = split($0, line, "\n")
+			key = suites = uris = types = off = ""
+			for (i = 1; i <= n; i++) {
+				if (line[i] ~ /^#/)
+					continue
+				if (match(line[i], /^[A-Za-z-]+:/)) {
+					key = tolower(substr(line[i], 1, RLENGTH - 1))
+					line[i] = substr(line[i], RLENGTH + 1)
+				}
+				value = line[i] " "
+				if (key == "types") types = types value
+				if (key == "uris") uris = uris value
+				if (key == "suites") suites = suites value
+				if (key == "enabled") off = value ~ /no/
+			}
+			if (off || types !~ /deb( |$)/)
+				next
+			n = split(uris, uri)
+			m = split(suites, suite)
+			for (i = 1; i <= n; i++)
+				for (j = 1; j <= m; j++)
+					print suite[j], uri[i]
+		}' "$f"
+	done
+}
+
 # Where this machine gets Debian's own packages from, one a line.
 mirrors() {
 	codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-	# shellcheck disable=SC2016	# apt-get fills these in.
-	apt-get indextargets --format '$(RELEASE) $(REPO_URI)' \
-		'Created-By: Packages' 2>/dev/null |
-		awk -v c="$codename" '$1 == c || $1 ~ /^(un|old)?stable$|^testing$|^sid$/ {
-			if (!seen[$2]++) print $2 }'
+	sources | awk -v c="$codename" '$1 == c || $1 ~ /^(un|old)?stable$|^testing$|^sid$/ {
+		if (!seen[$2]++) print $2 }'
 }
 
 # An apt of its own below $1: the machine's settings (proxy, credentials),
@@ -77,7 +111,12 @@ package() {
 
 from_debian() {
 	command -v apt-get >/dev/null || return 1
-	for mirror in $(mirrors); do
+	mirrors=$(mirrors)
+	if [ -z "$mirrors" ]; then
+		say "apt's sources name no mirror of Debian: $BASE_PACKAGE is not tried"
+		return 1
+	fi
+	for mirror in $mirrors; do
 		say "fetching Debian's $BASE_PACKAGE (160 MB), log in $BUILD/log/base-debian.log"
 		if package "$mirror" "$BUILD/log/base-debian.log"; then
 			mv "$tmp/got" "$download/$BASE_TARBALL"
@@ -89,17 +128,28 @@ from_debian() {
 	return 1
 }
 
+# fetch URL FILE
+fetch() {
+	if command -v curl >/dev/null; then
+		run "$log" "download" curl -fsSL -o "$2" "$1"
+	elif command -v wget >/dev/null; then
+		run "$log" "download" wget -nv -O "$2" "$1"
+	else
+		echo "neither curl nor wget" >"$log"
+		return 1
+	fi
+}
+
 from_kernel_org() {
 	log=$BUILD/log/base-download.log
 	say "fetching $BASE_URL, log in $log"
-	if command -v curl >/dev/null; then
-		run "$log" "download" curl -fsSL -o "$tmp/got" "$BASE_URL"
-	elif command -v wget >/dev/null; then
-		run "$log" "download" wget -nv -O "$tmp/got" "$BASE_URL"
-	else
-		echo "neither curl nor wget" >"$log"
-		false
-	fi || return 1
+	fetch "$BASE_URL" "$tmp/got" || return 1
+	fetch "${BASE_URL%/*}/sha256sums.asc" "$tmp/sums" || return 1
+	sum=$(awk -v f="${BASE_URL##*/}" '$2 == f { print $1 }' "$tmp/sums")
+	if ! echo "$sum  $tmp/got" | sha256sum -c --status 2>/dev/null; then
+		say "$BASE_URL has not the sum of sha256sums.asc"
+		return 1
+	fi
 	mv "$tmp/got" "$download/${BASE_URL##*/}"
 	tarball=$download/${BASE_URL##*/}
 }
@@ -142,8 +192,13 @@ check_tarball() {
 	"$BASE_SERIES".*) ;;
 	*) die "$tarball: not Linux $BASE_SERIES, its Makefile says ${version%.}" ;;
 	esac
-	[ "$version" = "$BASE_RELEASE" ] ||
+	if [ "$version" != "$BASE_RELEASE" ]; then
 		say "note: this is Linux $version, the series is written for $BASE_RELEASE"
+	elif [ "$tarball" = "$download/$BASE_TARBALL" ] &&
+		! echo "$BASE_SHA256  $tarball" | sha256sum -c --status; then
+		# Debian's signature was good.
+		say "note: this is another revision of Debian's $version than the series is written for"
+	fi
 }
 
 unpack() {

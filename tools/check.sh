@@ -4,14 +4,18 @@
 set -eu
 # shellcheck source=tools/lib.sh
 . "${0%/*}/lib.sh"
+# shellcheck source=tools/guest.sh
+. "$tools/guest.sh"
 
 usage() {
 	cat <<USAGE
 usage: $me [check ...]
 
   checkpatch   checkpatch.pl --strict on every patch
+  maintainers  whether the entry in MAINTAINERS names each file of the series
   compile      W=1 and sparse on every C file that the series adds or changes
   kerneldoc    kernel-doc on the same files
+  programs     the programs of the series by the kernel's own Makefiles
   shellcheck   shellcheck on every script
 
 Default: all. compile and kerneldoc compare with the base: what the base has
@@ -56,15 +60,49 @@ compare() {
 	judge "$1" "$2"
 }
 
+# can WHAT STATUS,... COMMAND: run it in the tree of the series, $tmp/one is what
+# it prints. Another status is no finding, but the end.
+can() {
+	what=$1 good=$2 rc=0
+	shift 2
+	(cd "$side/linux" && "$@") >"$tmp/one" 2>"$tmp/err" || rc=$?
+	case ,$good, in *,$rc,*) return 0 ;; esac
+	die "$what: exit status $rc: $(tail -n 1 "$tmp/err")"
+}
+
 check_checkpatch() {
 	side_tree series
 	kgit format-patch -q --no-signature --no-renames -o "$tmp/patches" base..HEAD
-	(cd "$side/linux" && scripts/checkpatch.pl --strict --no-signoff \
-		--terse --show-types --no-summary "$tmp"/patches/*.patch) \
-		>"$tmp/raw" 2>"$BUILD/log/check-checkpatch.log" || :
-	sed "s|^$tmp/patches/||" "$tmp/raw" | grep -E '(ERROR|WARNING|CHECK):' >"$tmp/found" || :
+	: >"$tmp/raw"
+	for p in "$tmp"/patches/*.patch; do
+		# Debian's python3 has the modules that it wants.
+		can "checkpatch on ${p##*/}" 0,1 env PATH="/usr/bin:$PATH" \
+			scripts/checkpatch.pl --strict --no-signoff \
+			--terse --show-types --showfile "$p"
+		# Where it does not come to its end, or a script that it calls.
+		if [ -s "$tmp/err" ] || { [ "$rc" = 1 ] && ! grep -q '^total: ' "$tmp/one"; }; then
+			die "checkpatch on ${p##*/} failed: $(tail -n 1 "$tmp/err")"
+		fi
+		sed "s|^|${p##*/}: |" "$tmp/one" >>"$tmp/raw"
+	done
+	grep -E '(ERROR|WARNING|CHECK):' "$tmp/raw" >"$tmp/found" || :
 	judge checkpatch ", $(find "$tmp/patches" -name '*.patch' | wc -l) patches"
 }
+
+# checkpatch asks for it with each new file, and does not look.
+check_maintainers() {
+	side_tree series
+	kgit diff --name-only --no-renames --diff-filter=A base HEAD >"$tmp/new"
+	: >"$tmp/found"
+	while read -r f; do
+		can "get_maintainer on $f" 0 scripts/get_maintainer.pl --no-git \
+			--no-git-fallback --sections -f "$f"
+		grep -qx "$section" "$tmp/one" ||
+			echo "$f: no F: line of $section" >>"$tmp/found"
+	done <"$tmp/new"
+	judge maintainers ", $(wc -l <"$tmp/new") files"
+}
+section='MEMORY MANAGEMENT - TRANSIENT MEMMAP'
 
 # Prints the checker. Sparse 0.6.4, Debian 12's, does not know the keyword
 # that 7.3 has make look for, and make then goes on without a checker.
@@ -115,12 +153,12 @@ check_compile() {
 # doc COMMIT NAME: what kernel-doc says of the files at the commit.
 doc() {
 	side_tree "$1"
-	(
-		cd "$side/linux"
-		for f in $documented; do
-			[ ! -e "$f" ] || tools/docs/kernel-doc -none -Wall -Werror "$f" 2>&1
-		done
-	) >"$tmp/raw" || :
+	: >"$tmp/raw"
+	for f in $documented; do
+		[ -e "$side/linux/$f" ] || continue
+		can "kernel-doc on $f" 0,3 tools/docs/kernel-doc -none -Wall -Werror "$f"
+		cat "$tmp/one" "$tmp/err" >>"$tmp/raw"
+	done
 	# It says some things twice.
 	grep -E '^(Warning|Error|[Ee]rror:|.*:[0-9]+:)' "$tmp/raw" |
 		LC_ALL=C sort -u >"$tmp/$2" || :
@@ -135,6 +173,37 @@ check_kerneldoc() {
 	compare kernel-doc ", $# files"
 }
 
+# What the Makefiles of the kernel make of our programs, which guest.sh builds
+# by itself: all that the series names in them. Warnings are findings.
+check_programs() {
+	side_tree series
+	build_headers
+	rm -rf "$side/out/programs"
+	: >"$tmp/bad"
+	mkdir -p "$side/out/programs"
+	# Targets are full paths there.
+	programs=$(kgit diff base HEAD -- tools/testing/selftests/mm/Makefile |
+		sed -n "s|^+TEST_GEN_FILES += |$side/out/programs/|p")
+	[ -n "$programs" ] || die "selftests/mm/Makefile has no program of the series"
+	log=$BUILD/log/check-programs.log
+	# shellcheck disable=SC2086	# A list.
+	run "$log" "selftests" make -C "$side/linux/tools/testing/selftests/mm" \
+		OUTPUT="$side/out/programs" KHDR_INCLUDES="-isystem $headers" \
+		$programs || echo "selftests/mm: make failed, see $log" >"$tmp/bad"
+	grep -E '(error|warning): ' "$log" | cat - "$tmp/bad" >"$tmp/found" || :
+	tools_log=$BUILD/log/check-tools.log
+	rm -f "$side/linux/tools/mm/transient_memmap"
+	run "$tools_log" "tools/mm" make -C "$side/linux/tools/mm" transient_memmap ||
+		echo "tools/mm: make failed, see $tools_log" >>"$tmp/found"
+	grep -E '(error|warning): ' "$tools_log" >>"$tmp/found" || :
+	for p in $programs "$side/linux/tools/mm/transient_memmap"; do
+		[ -x "$p" ] || echo "$p: was not built" >>"$tmp/found"
+	done
+	# shellcheck disable=SC2086
+	set -- $programs
+	judge programs ", $(($# + 1)) programs, logs in $BUILD/log"
+}
+
 check_shellcheck() {
 	(
 		cd "$top" || exit
@@ -146,23 +215,25 @@ check_shellcheck() {
 				esac
 			done
 	) >"$tmp/scripts"
+	rc=0
 	# shellcheck disable=SC2046
 	(cd "$top" && shellcheck -x -P SCRIPTDIR:. -f gcc $(cat "$tmp/scripts")) \
-		>"$tmp/found" || :
+		>"$tmp/found" || rc=$?
+	[ "$rc" -le 1 ] || die "shellcheck: exit status $rc"
 	judge shellcheck ", $(wc -l <"$tmp/scripts") scripts"
 }
 
 for name; do
 	case $name in
 	-h | --help) usage; exit 0 ;;
-	checkpatch | compile | kerneldoc | shellcheck) ;;
+	checkpatch | maintainers | compile | kerneldoc | programs | shellcheck) ;;
 	*) usage >&2; exit 2 ;;
 	esac
 done
 "$tools/compose.sh"
 make_tmp
 mkdir -p "$BUILD/log"
-[ $# -gt 0 ] || set -- checkpatch compile kerneldoc shellcheck
+[ $# -gt 0 ] || set -- checkpatch maintainers compile kerneldoc programs shellcheck
 for name; do
 	"check_$name"
 done

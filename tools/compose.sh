@@ -64,6 +64,12 @@ check_owners() {
 	cut -d ' ' -f 1 "$tmp/adds" | LC_ALL=C sort >"$tmp/added"
 	twice=$(uniq -d "$tmp/added" | head -n 1)
 	[ -z "$twice" ] || die "$twice: named by more than one Adds: line"
+	# What git ignores there is made by a build. Dot files are left out: the
+	# base from Debian has no exceptions for them, as mainline has.
+	ignored=$(grep -v '/\.[^/]*$' "$tmp/added" |
+		kgit -c core.excludesFile=/dev/null check-ignore --no-index --stdin |
+		head -n 1) || :
+	[ -z "$ignored" ] || die "$ignored: ignored by the kernel's .gitignore, not a source"
 	overlay_files >"$tmp/overlay"
 	orphan=$(LC_ALL=C comm -23 "$tmp/overlay" "$tmp/added" | head -n 1)
 	[ -z "$orphan" ] || die "$orphan: no patch of the series brings it (Adds: $orphan)"

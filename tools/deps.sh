@@ -26,10 +26,11 @@ packages() {
 	case $1 in
 	build) echo git make gcc libc6-dev flex bison bc libelf-dev libssl-dev \
 		ccache xz-utils kmod cpio python3 perl pkg-config \
-		libaio-dev liburing-dev libcap-dev libibverbs-dev ;;
+		libaio-dev liburing-dev libcap-dev libibverbs-dev \
+		ca-certificates curl ;;
 	vm) echo qemu-system-x86 fio jq busybox-static trace-cmd bpftrace \
 		daxctl iproute2 ibverbs-providers e2fsprogs xfsprogs dmsetup mount gdb ;;
-	check) echo sparse shellcheck ;;
+	check) echo sparse shellcheck python3-ply python3-git ;;
 	model) echo spin gcc libc6-dev ;;
 	bench) echo gnuplot-nox binutils ;;
 	*) die "no such set: $1 (build, vm, check, model, bench)" ;;

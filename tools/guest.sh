@@ -4,14 +4,20 @@
 
 GUEST=$BUILD/guest
 
+# The kernel's headers, for programs.
+headers=$BUILD/out/headers/usr/include
+build_headers() {
+	[ ! -d "$headers" ] || return 0
+	mkdir -p "$BUILD/log"
+	make -s -C "$linux" O="$BUILD/out/headers" headers >"$BUILD/log/headers.log" 2>&1 ||
+		die "kernel headers failed: see $BUILD/log/headers.log"
+}
+
 # Programs for the guest: the host's root is the guest's, so nothing is packed.
 build_guest() {
 	self=$linux/tools/testing/selftests
 	mkdir -p "$GUEST"
-	if [ ! -d "$BUILD/out/headers/usr/include" ]; then
-		make -s -C "$linux" O="$BUILD/out/headers" headers >"$GUEST/headers.log" 2>&1 ||
-			die "kernel headers failed: see $GUEST/headers.log"
-	fi
+	build_headers
 	for prog in gup_test transient_memmap transient_memmap_stress \
 		transient_memmap_users; do
 		src=$self/mm/$prog.c
@@ -25,7 +31,7 @@ build_guest() {
 		esac
 		# shellcheck disable=SC2086	# $more is a list.
 		(cd "$self/mm" && cc -O2 -Wall -U_FORTIFY_SOURCE -I.. -I../../../include \
-			-isystem "$BUILD/out/headers/usr/include" -I../../../.. \
+			-isystem "$headers" -I../../../.. \
 			-o "$GUEST/$prog" "$prog.c" $more vm_util.c hugepage_settings.c \
 			-lrt -lpthread -lm) >"$GUEST/$prog.log" 2>&1 ||
 			die "$prog does not compile: see $GUEST/$prog.log"

@@ -10,8 +10,9 @@ usage() {
 usage: $me [-n]
 
 Writes each commit after the base in $linux to series/, and the files
-it adds to their place in the repository, as the last commit leaves them. Patches and files that the commits
-no longer have are removed. All is checked before anything is written.
+it adds to their place in the repository, as the last commit leaves them.
+Patches and files that the commits no longer have are removed. All is checked
+before anything is written.
 
   -n   only tell, by the exit status too, whether there is anything to write
 USAGE

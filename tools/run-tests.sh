@@ -27,8 +27,24 @@ $(sed -n 's/^\([a-z][^ ]*\) *\([^ ]*\).*/  \1\t\2/p' "$list" | expand -t 14)
 
 A test's results are the KTAP on its standard output, judged by
 tools/judge.sh; in a virtual machine, the machine must also end in order
-and its kernel's log be free of complaints. Environment: BUILD, CI, LIST.
+and its kernel's log be free of complaints. A SKIP that tools/tests/skips does not
+list is told, and is a failure when CI is set.
+
+Environment: BUILD, CI, LIST; BUDGET, in seconds, from now, or from START if that
+is set (as date +%s has it): what is not done by then has failed.
 USAGE
+}
+
+# Seconds of the budget that are left.
+left() { echo $((deadline - $(date +%s))); }
+
+# attend COMMAND...: run it such that a signal ends it and this script at once.
+attend() {
+	"$@" </dev/null &
+	child=$!
+	rc=0
+	wait "$child" || rc=$?
+	child=''
 }
 
 # one TEST KERNEL LIMIT COMMAND: run it, judge it, print a line.
@@ -37,17 +53,22 @@ one() {
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	start=$(date +%s)
-	rc=0
+	if [ "$(left)" -le 0 ]; then
+		failed=$((failed + 1))
+		printf 'FAIL  %-7s %-10s not run: the time is used up, BUDGET=%s\n' "$2" "$1" "$BUDGET"
+		return
+	fi
+	[ "$3" -le "$(left)" ] || set -- "$1" "$2" "$(left)" "$4"
 	problem=''
 	if [ "$2" = host ]; then
-		timeout -k 10 "$3" sh -c "$4" </dev/null >"$dir/stdout" 2>"$dir/stderr" || rc=$?
+		attend timeout -k 10 "$3" sh -c "$4" >"$dir/stdout" 2>"$dir/stderr"
 		[ $rc = 0 ] || problem="exit status $rc"
 		[ $rc != 124 ] || problem="time limit of $3 s"
 		log=$dir/stderr
 	else
-		"$tools/vm.sh" -n -k "$2" -t "$3" -o "$dir" env \
+		attend "$tools/vm.sh" -n -k "$2" -t "$3" -o "$dir" env \
 			BUILD="$BUILD" TOOLS="$tools" GUEST="$GUEST" sh -c "$4" \
-			</dev/null >"$dir/vm.log" 2>&1 || rc=$?
+			>"$dir/vm.log" 2>&1
 		[ $rc = 0 ] || problem=$(tail -n 1 "$dir/vm.log")
 		[ -n "$problem" ] || [ $rc = 0 ] || problem="exit status $rc"
 		log=$dir/console.log
@@ -70,9 +91,13 @@ one() {
 }
 
 # No kernel is a failure of its own, and then of each test that wanted it.
-kernel_broken() {
+kernel() {
+	why='the kernel does not build' rc=124
+	[ "$(left)" -le 0 ] || attend timeout -k 30 "$(left)" "$tools/kernel.sh" "$1"
+	[ "$rc" != 0 ] || return 0
+	[ "$rc" != 124 ] || why="no time to build the kernel, BUDGET=$BUDGET"
 	failed=$((failed + 1))
-	echo "FAIL  $1  the kernel does not build"
+	echo "FAIL  $1  $why"
 	rm -f "$BUILD/out/$1/arch/x86/boot/bzImage"
 }
 
@@ -114,6 +139,8 @@ shift $((OPTIND - 1))
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
+BUDGET=${BUDGET:-86400}
+deadline=$((${START:-$(date +%s)} + BUDGET))
 export BUILD TOOLS="$tools" GUEST="$BUILD/guest"
 passed=0 failed=0 skipped=0
 for name; do
@@ -143,7 +170,7 @@ built=host
 while read -r kernel name limit command <&3; do
 	if [ "$kernel" != "$built" ]; then
 		built=$kernel
-		[ -n "$asis" ] || "$tools/kernel.sh" "$kernel" || kernel_broken "$kernel"
+		[ -n "$asis" ] || kernel "$kernel"
 	fi
 	one "$name" "$kernel" "$limit" "$command"
 done 3<"$tmp/plan"

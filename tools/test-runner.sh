@@ -73,6 +73,31 @@ runs() {
 	LIST="$tmp/list" "$tools/run-tests.sh" -n -k normal -o "$tmp/runs" "$@"
 }
 
+# On the host: a test that is good, one that hangs, another that is good.
+cat >"$tmp/on-host" <<LIST
+good host 60 printf 'KTAP version 1\n1..1\nok 1 fine\n'
+hangs host 60 echo \$\$ >$tmp/hangs; exec sleep 1000
+late host 60 printf 'KTAP version 1\n1..1\nok 1 fine\n'
+LIST
+
+# As Ctrl-C does: neither the script nor the test may go on.
+interrupted() {
+	rm -f "$tmp/hangs"
+	LIST="$tmp/on-host" "$tools/run-tests.sh" -o "$tmp/runs" hangs >"$tmp/out" 2>&1 &
+	script=$!
+	for _ in $(seq 100); do
+		[ ! -s "$tmp/hangs" ] || break
+		sleep 0.1
+	done
+	[ -s "$tmp/hangs" ] || { echo "it did not start"; return 1; }
+	kill "$script"
+	for _ in $(seq 100); do
+		kill -0 "$script" 2>/dev/null || break
+		sleep 0.1
+	done
+	! kill "$script" "$(cat "$tmp/hangs")" 2>/dev/null || { echo "it goes on"; return 1; }
+}
+
 printf '# comment\ntest\ta\tbecause\n' >"$tmp/skips-a"
 printf '# comment\nother\ta\tbecause\n' >"$tmp/skips"
 
@@ -85,7 +110,7 @@ logged() {
 	expect "$want" '' "$tools/tests/console-check.sh" "$tmp/console"
 }
 
-ktap_plan 27
+ktap_plan 29
 ktap_check 'console: failed allocation' logged 0 "$alloc_failed" 'Call Trace:' ' </TASK>' fine
 ktap_check 'console: bug after a failed allocation' logged 1 "$alloc_failed" 'Call Trace:' ' </TASK>' 'BUG: x'
 # shellcheck disable=SC2046	# A hundred words.
@@ -123,3 +148,6 @@ cp "$tmp/skips-a" "$tmp/skips"
 ktap_check 'judge: listed skip in CI' judge_skip true '0 0 1' ''
 ktap_check 'run: good test' expect 0 '^1 passed, 0 failed, 0 skipped$' runs good
 ktap_check 'run: panic after good results' expect 1 '^1 passed, 1 failed, 0 skipped$' runs panic
+ktap_check 'run: the time is used up' expect 1 '^1 passed, 2 failed, 0 skipped$' \
+	env LIST="$tmp/on-host" BUDGET=5 "$tools/run-tests.sh" -o "$tmp/runs" all
+ktap_check 'run: ends when it is told to' interrupted

@@ -20,6 +20,10 @@ tests='
 	other_version_is_refused_in_one_line
 	other_release_of_the_series_is_accepted
 	shared_tarball_must_have_the_known_sum
+	mirrors_come_from_apt_sources
+	package_is_fetched_from_the_mirror
+	kernel_org_is_tried_last_and_its_sum_checked
+	nothing_to_be_had_is_told_in_the_end
 	ignored_by_debian_is_not_ignored_here
 	compose_twice_gives_the_same_commit
 	compose_writes_only_what_differs
@@ -27,6 +31,7 @@ tests='
 	fuzz_is_refused
 	overlay_file_without_patch_is_refused
 	overlay_file_of_two_patches_is_refused
+	overlay_file_that_the_kernel_ignores_is_refused
 	overlay_file_is_changed_by_a_later_patch
 	overlay_file_changed_before_it_is_added_is_refused
 	patch_that_makes_a_file_is_refused
@@ -175,6 +180,101 @@ shared_tarball_must_have_the_known_sum() {
 	fails 'sha256' "$tools/base.sh"
 }
 
+# A machine whose apt has the sources of $tmp/top/etc and no lists; apt-get is a
+# stub that notes the source it is given, and has a package with the tarball.
+fresh_machine() {
+	fresh
+	unset LINUX_TARBALL
+	etc=$tmp/top/etc stub=$tmp/top/bin site=$tmp/top/site
+	mkdir -p "$etc/parts" "$stub" "$site" "$tmp/top/pkg/usr/src" "$tmp/top/pkg/DEBIAN"
+	cat >"$tmp/top/apt.conf" <<-CONF
+	Dir::Etc::sourcelist "$etc/list";
+	Dir::Etc::sourceparts "$etc/parts";
+	CONF
+	cp "$tmp/linux-7.3.4.tar.xz" "$tmp/top/pkg/usr/src/linux-source-7.3.tar.xz"
+	printf 'Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n' \
+		>"$tmp/top/pkg/DEBIAN/control"
+	cat >"$stub/apt-get" <<-STUB
+	#!/bin/sh
+	case "\$*" in
+	*update) cat "\${3%/*}/sources.list" >>$tmp/top/asked ;;
+	*download*) dpkg-deb -b $tmp/top/pkg x.deb ;;
+	esac
+	exit "\$(cat $tmp/top/apt.rc)"
+	STUB
+	chmod +x "$stub/apt-get"
+	echo 0 >"$tmp/top/apt.rc"
+	: >"$tmp/top/asked"
+	cp "$tmp/linux-7.3.4.tar.xz" "$site/"
+	(cd "$site" && sha256sum linux-7.3.4.tar.xz >sha256sums.asc)
+	sed "s|^BASE_URL=.*|BASE_URL=file://$site/linux-7.3.4.tar.xz|" \
+		"$tools/base.version" >"$tmp/top/base.version"
+	PATH=$stub:$PATH APT_CONFIG=$tmp/top/apt.conf BASE_VERSION=$tmp/top/base.version
+	export PATH APT_CONFIG BASE_VERSION
+	codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+}
+
+mirrors_come_from_apt_sources() {
+	fresh_machine
+	echo 1 >"$tmp/top/apt.rc"
+	cat >"$etc/list" <<-LIST
+	# deb file:/commented $codename main
+	deb file:/other nodistro main
+	deb-src file:/source $codename main
+	deb [arch=amd64 signed-by=/x] file:/one $codename main
+	LIST
+	cat >"$etc/parts/a.sources" <<-LIST
+	Types: deb deb-src
+	# a comment
+	URIs: file:/two
+	  file:/three
+	Suites: $codename $codename-updates
+	Components: main
+
+	Enabled: no
+	Types: deb
+	URIs: file:/off
+	Suites: $codename
+
+	Types: deb
+	URIs: file:/two
+	Suites: $codename-security
+	LIST
+	echo "deb file:/four stable main" >"$etc/parts/b.list"
+	"$tools/base.sh" >"$tmp/out" 2>&1
+	sed 's/.*\] \([^ ]*\) .*/\1/' "$tmp/top/asked" >"$tmp/got"
+	printf 'file:/%s\n' one four two three | diff - "$tmp/got"
+}
+
+package_is_fetched_from_the_mirror() {
+	fresh_machine
+	echo "deb file:/one $codename main" >"$etc/list"
+	rm "$site"/*
+	"$tools/base.sh" >"$tmp/out" 2>&1 || { cat "$tmp/out" "$BUILD/log/base-debian.log"; return 1; }
+	grep -q "another revision of Debian's 7.3.4" "$tmp/out"
+	[ -e "$BUILD/download/linux-source-7.3.tar.xz" ]
+	kgit rev-parse -q --verify base^0
+}
+
+kernel_org_is_tried_last_and_its_sum_checked() {
+	fresh_machine
+	"$tools/base.sh" >"$tmp/out" 2>&1
+	grep -q 'name no mirror of Debian' "$tmp/out"
+	kgit rev-parse -q --verify base^0
+	fresh_machine
+	sed -i 's/^./x/' "$site/sha256sums.asc"
+	! "$tools/base.sh" >"$tmp/out" 2>&1 || return 1
+	grep -q 'has not the sum' "$tmp/out"
+	[ ! -e "$linux" ]
+}
+
+nothing_to_be_had_is_told_in_the_end() {
+	fresh_machine
+	rm "$site"/*
+	! "$tools/base.sh" >"$tmp/out" 2>&1 || return 1
+	tail -n 1 "$tmp/out" | grep 'no Linux 7.3 to be had: set LINUX_TARBALL='
+}
+
 ignored_by_debian_is_not_ignored_here() {
 	composed
 	echo new >"$linux/mm/new.c"
@@ -227,6 +327,17 @@ overlay_file_of_two_patches_is_refused() {
 	composed
 	sed -i 's/^---$/Adds: mm\/block.c\n---/' "$REPO"/series/0002*
 	fails 'mm/block.c: named by more than one' "$tools/compose.sh"
+}
+
+# As what a build leaves: it is no source.
+overlay_file_that_the_kernel_ignores_is_refused() {
+	composed
+	echo >"$REPO/mm/block.o"
+	sed -i 's/^---$/Adds: mm\/block.o\n---/' "$REPO"/series/0002*
+	fails 'mm/block.o: ignored by the kernel' "$tools/compose.sh"
+	mv "$REPO/mm/block.o" "$REPO/mm/.block"
+	sed -i 's/block\.o$/.block/' "$REPO"/series/0002*
+	"$tools/compose.sh"
 }
 
 # The repository has the file as the last patch leaves it.
@@ -357,7 +468,8 @@ format_patch_signs_off_only_when_asked() {
 
 help_names_every_script() {
 	fresh
-	for s in base check compose deps format-patch kernel refresh bisect; do
+	for s in base bench bisect check compose demo deps format-patch judge kernel \
+		model nested refresh run-tests size test-runner vm; do
 		"$tools/$s.sh" -h | grep -q "^usage: $s.sh" || {
 			echo "$s.sh -h"
 			return 1

@@ -112,6 +112,15 @@ if [ -n "$big" ]; then
 fi
 layout=${LAYOUT-$layout}
 
+# What the debug kernel has built in and leaves off. And with five levels of page
+# tables, KASAN takes good addresses for wild ones when an interrupt comes while
+# identify_cpu() has the CPU's features cleared.
+cpu=max checkers=''
+case $image in
+*/debug/*) cpu=max,la57=off checkers='page_owner=on page_table_check=on' ;;
+esac
+[ -z "$big" ] || cpu=$cpu,phys-bits=46
+
 cmdline="console=ttyS0 root=root rootfstype=9p ro
 	rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=262144
 	init=$tools/vm-init.sh vm.tools=$tools vm.shell=$shell
@@ -121,17 +130,9 @@ cmdline="console=ttyS0 root=root rootfstype=9p ro
 	scsi_debug.add_host=0 scsi_debug.dev_size_mb=16 scsi_debug.dif=1 scsi_debug.dix=1
 	vhost_net.experimental_zcopytx=1 vfio_iommu_type1.allow_unsafe_interrupts=1
 	intel_iommu=on iommu=pt swiotlb=8192,force,track_hiwater
-	$layout $append"
+	$layout $checkers $append"
 # shellcheck disable=SC2086	# Blanks and newlines become one blank.
 cmdline=$(printf '%s ' $cmdline)
-
-# With five levels of page tables, KASAN takes good addresses for wild ones when
-# an interrupt comes while identify_cpu() has the CPU's features cleared.
-case $image in
-*/debug/*) cpu=max,la57=off ;;
-*) cpu=max ;;
-esac
-[ -z "$big" ] || cpu=$cpu,phys-bits=46
 
 # They are sparse.
 make_tmp

@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 # Sourced by test scripts: KTAP on stdout, the plan first.
 
-ktap_nr=0
+ktap_nr=0 ktap_failed=0
 
 ktap_plan() { echo "KTAP version 1"; echo "1..$1"; }
 
@@ -13,6 +13,7 @@ ktap_result() {
 	pass) echo "ok $ktap_nr $2" ;;
 	skip) echo "ok $ktap_nr $2 # SKIP ${3:-}" ;;
 	*)
+		ktap_failed=$((ktap_failed + 1))
 		[ -z "${3:-}" ] || echo "# $3"
 		echo "not ok $ktap_nr $2"
 		;;

@@ -304,51 +304,37 @@ unknown_option() {
 	[ "$got" = 2 ] && [ ! -s "$tmp/out" ] && grep -q '^Usage: ' "$tmp/err"
 }
 
-failed=0
-# check NAME COMMAND...: also tells what the command said last, if it fails.
-check() {
-	name=$1
-	shift
-	if why=$("$@" 2>&1); then
-		ktap_result pass "$name"
-	else
-		failed=1
-		echo "$why" | grep '^#' || :
-		ktap_result fail "$name" "$(echo "$why" | tail -n 1)"
-	fi
-}
-
 ktap_plan 30
-check 'builds without a warning' builds
+ktap_check 'builds without a warning' builds
 fresh
-check 'one sample' one_sample
-check 'devices that are named' named_in_their_order
-check 'JSON' json
-check 'rates' rates
-check 'node is not known' node_unknown
-check 'header every 20 samples' header_every_20
-check 'a device goes' one_goes
-check 'all devices go' all_go
-check 'a device comes' one_comes
-check 'a device is bound anew' bound_anew
-check 'no device with a pool' none_has_a_pool
-check 'a file that is no number' bad_content
+ktap_check 'one sample' one_sample
+ktap_check 'devices that are named' named_in_their_order
+ktap_check 'JSON' json
+ktap_check 'rates' rates
+ktap_check 'node is not known' node_unknown
+ktap_check 'header every 20 samples' header_every_20
+ktap_check 'a device goes' one_goes
+ktap_check 'all devices go' all_go
+ktap_check 'a device comes' one_comes
+ktap_check 'a device is bound anew' bound_anew
+ktap_check 'no device with a pool' none_has_a_pool
+ktap_check 'a file that is no number' bad_content
 fresh
-check 'named device is static' expect 1 "$dax/dax3.0/transient: no transient memmap" stat dax3.0
-check 'one of two named is static' expect 1 "$dax/dax3.0/transient: no transient memmap" stat dax0.0 dax3.0
-check 'named device is not there' expect 1 "$dax/dax9.0: No such file" stat dax9.0
-check 'name of no device' expect 1 'nonsense: not the name of a device' stat nonsense
-check 'name of a path' expect 1 'dax0.0/: not the name of a device' stat dax0.0/
-check 'directory is not there' expect 1 "$dax/none: No such file" stat -s "$dax/none"
-check 'reader goes' reader_goes -
-check 'reader goes, SIGPIPE ignored' reader_goes ''
-check 'interrupted' interrupted
-check 'disk is full' disk_is_full
-check 'interval of 0' expect 2 '^transient_memmap: 0: not an interval' stat 0
-check 'interval with a unit' expect 2 '1s: not an interval' stat 1s
-check 'interval of a day' expect 2 '86400: not an interval' stat 86400
-check 'no number of samples' expect 2 '-n 0: not a number' stat -n 0 1
-check 'samples without an interval' expect 2 '-n 2: needs an INTERVAL' stat -n 2
-check 'unknown option' unknown_option
-check 'help' help
-[ "$failed" = 0 ]
+ktap_check 'named device is static' expect 1 "$dax/dax3.0/transient: no transient memmap" stat dax3.0
+ktap_check 'one of two named is static' expect 1 "$dax/dax3.0/transient: no transient memmap" stat dax0.0 dax3.0
+ktap_check 'named device is not there' expect 1 "$dax/dax9.0: No such file" stat dax9.0
+ktap_check 'name of no device' expect 1 'nonsense: not the name of a device' stat nonsense
+ktap_check 'name of a path' expect 1 'dax0.0/: not the name of a device' stat dax0.0/
+ktap_check 'directory is not there' expect 1 "$dax/none: No such file" stat -s "$dax/none"
+ktap_check 'reader goes' reader_goes -
+ktap_check 'reader goes, SIGPIPE ignored' reader_goes ''
+ktap_check 'interrupted' interrupted
+ktap_check 'disk is full' disk_is_full
+ktap_check 'interval of 0' expect 2 '^transient_memmap: 0: not an interval' stat 0
+ktap_check 'interval with a unit' expect 2 '1s: not an interval' stat 1s
+ktap_check 'interval of a day' expect 2 '86400: not an interval' stat 86400
+ktap_check 'no number of samples' expect 2 '-n 0: not a number' stat -n 0 1
+ktap_check 'samples without an interval' expect 2 '-n 2: needs an INTERVAL' stat -n 2
+ktap_check 'unknown option' unknown_option
+ktap_check 'help' help
+[ "$ktap_failed" = 0 ]
