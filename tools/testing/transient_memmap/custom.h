@@ -442,10 +442,15 @@ static inline void *xa_store_range(struct xarray *xa, unsigned long first,
 	return ret;
 }
 
+/* One that fails has stored nothing. */
 static inline void *xa_store(struct xarray *xa, unsigned long index,
 			     void *entry, int gfp)
 {
-	return xa_store_range(xa, index, index, entry, gfp);
+	void *ret = xa_store_range(xa, index, index, entry, gfp);
+
+	if (ret)
+		xa_store_range(xa, index, index + PAGES_PER_SUBSECTION - 1, NULL, 0);
+	return ret;
 }
 
 static inline void *xa_erase(struct xarray *xa, unsigned long index)

@@ -24,8 +24,11 @@ struct folio {
 
 static struct page *vmemmap, ram[NR_RAM];
 static char *direct_map;
-static int ram_fd, ram_nid;
+static int ram_fd;
+/* The node that memory comes from, if not from the one that is asked for */
+static int ram_nid = NUMA_NO_NODE;
 static bool has_mask;
+static unsigned long nr_totalram = BIT(16);
 
 #define compound_info_has_mask()	has_mask
 #define pfn_to_page(pfn)		(vmemmap + (pfn))
@@ -94,9 +97,10 @@ static inline int folio_ref_add(struct folio *folio, int n)
 /* RAM's: _refcount says allocated, _mapcount how many PTEs and TLBs map it. */
 static inline struct page *alloc_pages_node(int nid, int gfp, int order)
 {
+	int zero = 0, other = READ_ONCE(ram_nid);
 	struct page *page = ram;
-	int zero = 0;
 
+	WARN_ON(nid < 0 || nid >= NR_NODES);
 	if (should_fail())
 		return NULL;
 	while (!atomic_try_cmpxchg(&page->_refcount, &zero, 1)) {
@@ -105,7 +109,7 @@ static inline struct page *alloc_pages_node(int nid, int gfp, int order)
 			return NULL;
 	}
 	__atomic_add_fetch(&nr_pages, 1, 0);
-	set_page_links(page, 0, READ_ONCE(ram_nid), 0);
+	set_page_links(page, 0, other == NUMA_NO_NODE ? nid : other, 0);
 	page->lru.next = LIST_POISON1;
 	page->private = -1;
 	memset(page_address(page), 0xa5, PAGE_SIZE);
@@ -127,6 +131,7 @@ pte_t { unsigned long val; };
 static pte_t *page_tables[NR_SECTIONS];
 static struct page *tlb[VMEMMAP_SIZE / PAGE_SIZE];
 static bool tlb_has_table, hotplug_locked;
+static int table_nid; /* that the last page table was asked for */
 static void (*before_flush)(void);
 static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT };
 
@@ -206,6 +211,7 @@ static inline pte_t *vmemmap_alloc_tables(unsigned long addr, int nid)
 		others += !!upper[i];
 	WARN_ON(!others && !READ_ONCE(hotplug_locked));
 	WARN_ON(*pmd && !READ_ONCE(hotplug_locked));
+	table_nid = nid;
 	if (!*pmd)
 		*pmd = kzalloc(PAGE_SIZE);
 	return *pmd;

@@ -38,6 +38,9 @@ static char test_name[100];
 static int test_nr, nr_failures;
 static unsigned int seconds = 2, nr_threads = 4;
 
+/* What ranges are registered with */
+static int range_nid;
+
 #define EXPECT(cond)							\
 ({									\
 	bool __ok = (cond);						\
@@ -165,7 +168,7 @@ static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
 /* The pool's copy takes the place of the pgmap. */
 static int register_pgmap(struct dev_pagemap **pgmapp)
 {
-	struct dev_pagemap *pgmap = transient_memmap_create_pool(*pgmapp, 0);
+	struct dev_pagemap *pgmap = transient_memmap_create_pool(*pgmapp, range_nid);
 	int i, err = 0;
 
 	free(*pgmapp);
@@ -350,6 +353,11 @@ static void expect_absent(unsigned long pfn)
 	EXPECT(!has_struct_page(pfn));
 }
 
+static int expected_nid(void)
+{
+	return range_nid == NUMA_NO_NODE ? numa_mem_id() : range_nid;
+}
+
 /* For who holds a reference */
 static bool page_is_right(struct dev_pagemap *pgmap, unsigned long pfn)
 {
@@ -358,7 +366,8 @@ static bool page_is_right(struct dev_pagemap *pgmap, unsigned long pfn)
 
 	return folio_pfn(folio) == ALIGN_DOWN(pfn, BLOCK_NR) &&
 	       folio->pgmap == pgmap && folio->tail.order == variant->order &&
-	       folio_ref_count(folio) > 0 && page_to_nid(page) == 0 &&
+	       folio_ref_count(folio) > 0 &&
+	       page_to_nid(page) == expected_nid() &&
 	       page_zonenum(page) == ZONE_DEVICE &&
 	       READ_ONCE(page->flags.f) & BIT(PG_reserved) &&
 	       atomic_read(&page->_mapcount) == -1;
@@ -498,6 +507,66 @@ static void shared_tails_cannot_be_written(void)
 	unregister(pgmap);
 }
 
+/* Tails that point to their head would point to that of another block. */
+static void large_blocks_take_masks(void)
+{
+	unsigned long shifts[] = { 0, 6, 8, 9, 10, 18 };
+	struct dev_pagemap *pgmap;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(shifts); i++) {
+		bool large = has_mask && shifts[i] >= 9;
+
+		pgmap = new_pgmap(0, SECTION(1));
+		pgmap->vmemmap_shift = shifts[i];
+		if (!EXPECT(!register_pgmap(&pgmap)))
+			continue;
+		EXPECT(stats_of(pgmap).block_size ==
+		       (large ? SZ_2M : SZ_256K));
+		pin(0);
+		pin(511);
+		EXPECT(stats_of(pgmap).live == (large ? 1 : 2));
+		EXPECT(page_folio(pfn_to_page(511)) ==
+		       (void *)pfn_to_page(large ? 0 : 448));
+		unpin(0);
+		unpin(511);
+		unregister(pgmap);
+	}
+}
+
+static long pages_on_node(int nid)
+{
+	struct page *page;
+	long n = 0;
+
+	for (page = ram; page < ram + NR_RAM; page++)
+		n += atomic_read(&page->_refcount) && page_to_nid(page) == nid;
+	return n;
+}
+
+/* I/O would reach across the machine for struct pages. */
+static void all_memory_is_of_the_ranges_node(void)
+{
+	int nids[] = { 1, NUMA_NO_NODE, 0 }, i, nid;
+	struct dev_pagemap *pgmap;
+
+	for (i = 0; i < ARRAY_SIZE(nids); i++) {
+		range_nid = nids[i];
+		nid = expected_nid();
+		pgmap = register_range(0, SECTION(2));
+		EXPECT(pages_on_node(nid) == POOL_PAGES);
+		table_nid = NUMA_NO_NODE;
+		pin(SECTION(1));
+		EXPECT(table_nid == nid);
+		EXPECT(pages_on_node(nid) == POOL_PAGES + 1);
+		EXPECT(page_is_right(pgmap, SECTION(1)));
+		EXPECT(page_is_right(pgmap, SECTION(1) + BLOCK_NR - 1));
+		unpin(SECTION(1));
+		unregister(pgmap);
+	}
+	range_nid = 0;
+}
+
 /*
  * What the last unpin does
  */
@@ -566,6 +635,83 @@ static void poisoned_page_is_refused_and_neighbours_are_not(void)
 	unpin(nth(1) + 1);
 	unregister(pgmap);
 	EXPECT(!transient_memmap_unpoison(nth(1)));
+}
+
+static void *poison_thread(void *pfn)
+{
+	transient_memmap_poison((unsigned long)pfn);
+	return NULL;
+}
+
+/* For who is in an RCU read-side section */
+static void poison_elsewhere(unsigned long pfn)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, poison_thread, (void *)pfn);
+	pthread_join(thread, NULL);
+}
+
+static int pin_elsewhere(unsigned long pfn)
+{
+	struct pinner pinner;
+
+	pinner_start(&pinner, pfn);
+	return pinner_join(&pinner);
+}
+
+static void expect_poisoned_and_live(unsigned long pfn, unsigned long bad)
+{
+	EXPECT(state_of(pfn) == BLOCK_LIVE_POISONED);
+	EXPECT(pin_elsewhere(bad) == -EHWPOISON);
+	EXPECT(!pin_elsewhere(bad + 1));
+	unpin(bad + 1);
+	EXPECT(!transient_memmap_unpoison(bad));
+	EXPECT(state_of(pfn) == BLOCK_LIVE);
+}
+
+/* I/O would bring bad data if the error came while its block was freed or made. */
+static void poison_counts_in_any_state(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner pinner;
+
+	/* Hidden, and revived */
+	pin(0);
+	hide(0);
+	poison_elsewhere(3);
+	EXPECT(state_of(0) == BLOCK_HIDDEN);
+	EXPECT(pin_elsewhere(3) == -EHWPOISON);
+	EXPECT(state_of(0) == BLOCK_HIDDEN);
+	EXPECT(!pin_elsewhere(2));
+	rcu_read_unlock();
+	expect_poisoned_and_live(0, 3);
+	EXPECT(stats_of(pgmap).populated == 1);
+
+	/* Unmapped, and populated again */
+	settle();
+	unmap(0);
+	poison_elsewhere(3);
+	EXPECT(state_of(0) == BLOCK_UNMAPPED);
+	flush_go();
+	settle();
+	expect_absent(0);
+	pin(2);
+	expect_poisoned_and_live(0, 3);
+
+	/* Populating, as it waits at the cap */
+	EXPECT(!transient_memmap_set_cap(pgmap, 1));
+	settle();
+	hide(0);
+	pinner_start(&pinner, nth(1) + 2);
+	EXPECT(eventually(state_of(nth(1)) == BLOCK_POPULATING));
+	poison_elsewhere(nth(1) + 3);
+	EXPECT(state_of(nth(1)) == BLOCK_POPULATING);
+	rcu_read_unlock();
+	EXPECT(!pinner_join(&pinner));
+	expect_poisoned_and_live(nth(1), nth(1) + 3);
+	unpin(nth(1));
+	unregister(pgmap);
 }
 
 /* Registered buffers would hold what I/O needs, or hold it uncounted. */
@@ -880,6 +1026,67 @@ static void cap_limits_live_blocks(void)
 	unregister(pgmap);
 }
 
+/*
+ * A host whose operator has set nothing would lose its memory to a hostile guest,
+ * or have pins that stay for ever.
+ */
+static void defaults_are_bounded(void)
+{
+	unsigned long ram[] = { BIT(16), 1024, 63, 0 };
+	unsigned long caps[] = { 1024, 16, 1, 1 };
+	struct dev_pagemap *pgmap;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ram); i++) {
+		nr_totalram = ram[i];
+		pgmap = new_pgmap(0, SECTION(1));
+		if (!EXPECT(!register_pgmap(&pgmap)))
+			continue;
+		EXPECT(stats_of(pgmap).cap == caps[i]);
+		EXPECT(stats_of(pgmap).cache == caps[i] / 2);
+		EXPECT(stats_of(pgmap).longterm_cap == 0);
+		unregister(pgmap);
+	}
+	nr_totalram = BIT(16);
+}
+
+/* A guest at its limit would make the I/O of all others fail. */
+static void limits_of_one_pool_leave_the_other(void)
+{
+	struct dev_pagemap *full = register_range(0, SECTION(1));
+	struct dev_pagemap *other = register_range(SECTION(1), SECTION(1));
+	unsigned long pfn = SECTION(1);
+	int i;
+
+	EXPECT(!transient_memmap_set_cap(full, 2));
+	pin(nth(0));
+	pin(nth(1));
+	for (i = 0; i < 4; i++) {
+		EXPECT(try_pin(nth(2)) == -ENOMEM);
+		pin(pfn + nth(i));
+	}
+	EXPECT(stats_of(full).live == 2 && stats_of(full).failed == 4);
+	EXPECT(stats_of(other).live == 4 && stats_of(other).failed == 0);
+
+	/* The same without memory: each has its reserve. */
+	EXPECT(!transient_memmap_set_cap(full, ULONG_MAX));
+	fail_all = true;
+	for (i = 0; i < RESERVE_NR; i++)
+		pin(nth(2 + i));
+	EXPECT(try_pin(nth(2 + i)) == -ENOMEM);
+	for (i = 0; i < RESERVE_NR; i++)
+		pin(pfn + nth(4 + i));
+	EXPECT(stats_of(other).failed == 0);
+	fail_all = false;
+
+	for (i = 0; i < 2 + RESERVE_NR; i++)
+		unpin(nth(i));
+	for (i = 0; i < 4 + RESERVE_NR; i++)
+		unpin(pfn + nth(i));
+	unregister(full);
+	unregister(other);
+}
+
 /* The operator could not stop a device from using memory. */
 static void cap_of_zero_refuses_pins(void)
 {
@@ -1056,7 +1263,7 @@ static void kept_blocks_of_all_nodes_are_dropped(void)
 		ram_nid = i % 2;
 		pin_and_unpin(nth(i));
 	}
-	ram_nid = 0;
+	ram_nid = NUMA_NO_NODE;
 	EXPECT(!transient_memmap_set_cache(pgmap, 7));
 	EXPECT(stats_of(pgmap).cached == 7);
 	advance(AGE_PERIOD);
@@ -1065,7 +1272,7 @@ static void kept_blocks_of_all_nodes_are_dropped(void)
 		ram_nid = i % 2;
 		pin_and_unpin(nth(i));
 	}
-	ram_nid = 0;
+	ram_nid = NUMA_NO_NODE;
 	EXPECT(!transient_memmap_set_cache(pgmap, 0));
 	settle();
 	EXPECT(stats_of(pgmap).live == 0);
@@ -1073,10 +1280,10 @@ static void kept_blocks_of_all_nodes_are_dropped(void)
 }
 
 /* Asks the pool's shrinker for blocks, as reclaim does */
-static unsigned long shrink(struct dev_pagemap *pgmap, unsigned long nr)
+static unsigned long shrink(struct dev_pagemap *pgmap, int nid, unsigned long nr)
 {
 	struct shrinker *s = pgmap->transient_pool->shrinker;
-	struct shrink_control sc = {};
+	struct shrink_control sc = { .nid = nid };
 
 	sc.nr_to_scan = min(nr, s->count_objects(s, &sc));
 	return s->scan_objects(s, &sc);
@@ -1088,20 +1295,47 @@ static void shrinker_takes_what_is_cold(void)
 	struct dev_pagemap *pgmap = register_caching(100);
 	int i;
 
-	EXPECT(shrink(pgmap, 100) == 0);
+	EXPECT(shrink(pgmap, 0, 100) == 0);
 	for (i = 0; i < 10; i++)
 		pin_and_unpin(nth(i));
 	use(nth(8));
 	pin(nth(9));
-	EXPECT(shrink(pgmap, 4) == 4);
-	EXPECT(shrink(pgmap, 100) == 4);
+	EXPECT(shrink(pgmap, 0, 4) == 4);
+	EXPECT(shrink(pgmap, 0, 100) == 4);
 	settle();
 	EXPECT(state_of(nth(8)) == BLOCK_LIVE);
 	EXPECT(page_is_right(pgmap, nth(9)));
-	EXPECT(shrink(pgmap, 100) == 1);
+	EXPECT(shrink(pgmap, 0, 100) == 1);
 	settle();
 	EXPECT(stats_of(pgmap).live == 1);
 	unpin(nth(9));
+	unregister(pgmap);
+}
+
+/* A node would be out of memory, and the pool give up what it keeps on others. */
+static void shrinker_takes_from_the_node_that_asks(void)
+{
+	struct dev_pagemap *pgmap = register_caching(100);
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		ram_nid = i % 2;
+		pin_and_unpin(nth(i));
+	}
+	ram_nid = NUMA_NO_NODE;
+	use(nth(7));
+	EXPECT(shrink(pgmap, 1, 3) == 3);
+	EXPECT(shrink(pgmap, 1, 100) == 6);
+	EXPECT(stats_of(pgmap).cached == 11);
+	settle();
+	for (i = 0; i < 20; i++)
+		EXPECT(state_of(nth(i)) ==
+		       (i % 2 && i != 7 ? BLOCK_ABSENT : BLOCK_LIVE));
+	EXPECT(shrink(pgmap, 1, 100) == 1);
+	EXPECT(shrink(pgmap, 1, 100) == 0);
+	EXPECT(shrink(pgmap, 0, 100) == 10);
+	settle();
+	EXPECT(stats_of(pgmap).live == 0);
 	unregister(pgmap);
 }
 
@@ -1462,7 +1696,7 @@ static void stress_tune(struct dev_pagemap *pgmap, unsigned int *seed)
 {
 	unsigned int n = rand_r(seed) % STRESS_BLOCKS;
 
-	switch (rand_r(seed) % 8) {
+	switch (rand_r(seed) % 9) {
 	case 0:
 		transient_memmap_set_cap(pgmap, n);
 		break;
@@ -1476,7 +1710,7 @@ static void stress_tune(struct dev_pagemap *pgmap, unsigned int *seed)
 		transient_memmap_set_cache(pgmap, 0);
 		break;
 	case 4:
-		shrink(pgmap, n);
+		shrink(pgmap, n % NR_NODES, n);
 		break;
 	case 5:
 		WRITE_ONCE(fail_nth, n);
@@ -1486,6 +1720,9 @@ static void stress_tune(struct dev_pagemap *pgmap, unsigned int *seed)
 		break;
 	case 7:
 		tick(2 * REAP_DELAY);
+		break;
+	case 8:
+		WRITE_ONCE(ram_nid, n % 2 ? NUMA_NO_NODE : n / 2 % NR_NODES);
 		break;
 	}
 	EXPECT(stats_of(pgmap).live <= STRESS_BLOCKS);
@@ -1572,6 +1809,7 @@ static void pins_race_with_all_else(void)
 	for (i = 0; i <= nr_threads; i++)
 		pthread_join(threads[i], NULL);
 	WRITE_ONCE(fail_nth, 0);
+	WRITE_ONCE(ram_nid, NUMA_NO_NODE);
 
 	/* Nobody holds anything: all of it goes. */
 	for (i = 0; i < 2 && stress.pgmaps[i]; i++) {
@@ -1601,6 +1839,8 @@ static const struct test {
 	TEST(only_the_pinned_block_has_struct_pages),
 	TEST(only_live_blocks_are_had_without_populating),
 	TEST(shared_tails_cannot_be_written),
+	TEST(large_blocks_take_masks),
+	TEST(all_memory_is_of_the_ranges_node),
 	TEST(last_unpin_gives_the_memory_back),
 	TEST(reader_keeps_struct_pages_mapped),
 	TEST(blocks_that_go_together_share_a_flush),
@@ -1613,10 +1853,13 @@ static const struct test {
 	TEST(failed_pin_wakes_those_who_wait),
 	TEST(fatal_signal_ends_the_wait),
 	TEST(cap_limits_live_blocks),
+	TEST(defaults_are_bounded),
+	TEST(limits_of_one_pool_leave_the_other),
 	TEST(cap_of_zero_refuses_pins),
 	TEST(pin_at_the_cap_takes_idle_blocks),
 	TEST(pin_at_the_cap_waits_for_a_dying_block),
 	TEST(poisoned_page_is_refused_and_neighbours_are_not),
+	TEST(poison_counts_in_any_state),
 	TEST(longterm_pins_have_a_cap),
 	TEST(kept_block_serves_the_next_pin),
 	TEST(idle_pool_empties_itself),
@@ -1625,6 +1868,7 @@ static const struct test {
 	TEST(cache_limits_kept_blocks),
 	TEST(kept_blocks_of_all_nodes_are_dropped),
 	TEST(shrinker_takes_what_is_cold),
+	TEST(shrinker_takes_from_the_node_that_asks),
 	TEST(pin_without_memory_takes_the_reserve),
 	TEST(pin_unwinds_each_failed_allocation),
 	TEST(registration_unwinds_each_failed_allocation),

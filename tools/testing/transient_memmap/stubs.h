@@ -51,10 +51,11 @@
 #define VMEMMAP_SIZE			(NR_SECTIONS * PMD_SIZE)
 #define order_base_2(n)			(ilog2((n) - 1) + 1)
 #define msecs_to_jiffies(ms)		((ms) * HZ / 1000)
+#define NUMA_NO_NODE			(-1)
 #define numa_mem_id()			0
 #define for_each_node_state(nid, ...)	\
 	for (int *__n = memset(&(nid), 0, sizeof(int)); *__n < NR_NODES; ++*__n)
-#define totalram_pages()		BIT(16)
+#define totalram_pages()		nr_totalram
 
 enum memory_type { MEMORY_DEVICE_GENERIC, MEMORY_DEVICE_TRANSIENT };
 
