@@ -31,6 +31,8 @@ static inline unsigned long max(unsigned long a, unsigned long b)
 
 /* What the kernel would complain about; the tests look at the count. */
 static int nr_warnings;
+/* What it would tell the operator */
+static int nr_errors;
 
 #define VM_WARN_ON_ONCE(cond)	WARN_ON(cond)
 #define WARN_ON(cond)							\

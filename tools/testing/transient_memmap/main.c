@@ -714,6 +714,31 @@ static void poison_counts_in_any_state(void)
 	unregister(pgmap);
 }
 
+/*
+ * What is so, not what should be: an error that there is no memory to note is
+ * told, and the page can be pinned until the error is met again.
+ */
+static void poison_without_memory_is_told(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	int told = nr_errors;
+
+	pin(0);
+	fail_nth = 1;
+	transient_memmap_poison(3);
+	EXPECT(fail_nth == 0);
+	EXPECT(nr_errors == told + 1);
+	EXPECT(state_of(0) == BLOCK_LIVE);
+	EXPECT(transient_memmap_unpoison(3) == -EIO);
+	pin_and_unpin(3);
+
+	transient_memmap_poison(3);
+	EXPECT(nr_errors == told + 1);
+	expect_poisoned_and_live(0, 3);
+	unpin(0);
+	unregister(pgmap);
+}
+
 /* Registered buffers would hold what I/O needs, or hold it uncounted. */
 static void longterm_pins_have_a_cap(void)
 {
@@ -1860,6 +1885,7 @@ static const struct test {
 	TEST(pin_at_the_cap_waits_for_a_dying_block),
 	TEST(poisoned_page_is_refused_and_neighbours_are_not),
 	TEST(poison_counts_in_any_state),
+	TEST(poison_without_memory_is_told),
 	TEST(longterm_pins_have_a_cap),
 	TEST(kept_block_serves_the_next_pin),
 	TEST(idle_pool_empties_itself),
