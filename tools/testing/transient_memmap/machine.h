@@ -130,7 +130,9 @@ pte_t { unsigned long val; };
 
 static pte_t *page_tables[NR_SECTIONS];
 static struct page *tlb[VMEMMAP_SIZE / PAGE_SIZE];
-static bool tlb_has_table, hotplug_locked;
+/* That of a section has something; a table that was cut may be in use. */
+static bool tlb_section[NR_SECTIONS], tlb_has_table;
+static bool hotplug_locked;
 static int table_nid; /* that the last page table was asked for */
 static void (*before_flush)(void);
 static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT };
@@ -142,7 +144,7 @@ static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT }
 #define ptep_get(ptep)			(*(ptep))
 #define vmemmap_index(addr, size) (((addr) - (unsigned long)vmemmap) / (size))
 #define pmd_off_k(addr)		(page_tables + vmemmap_index(addr, PMD_SIZE))
-#define pmd_clear(pmd)			(tlb_has_table = true, *(pmd) = NULL)
+#define pmd_clear(pmd)	(WRITE_ONCE(tlb_has_table, true), *(pmd) = NULL)
 #define virt_to_ptdesc(p)		(p)
 
 static inline void remap(unsigned long addr, pte_t pte)
@@ -173,6 +175,7 @@ static inline void set_pte_at(void *mm, unsigned long addr, pte_t *ptep,
 static inline void pte_clear(void *mm, unsigned long addr, pte_t *ptep)
 {
 	WRITE_ONCE(tlb[vmemmap_index(addr, PAGE_SIZE)], pte_page(*ptep));
+	(void)xchg(&tlb_section[vmemmap_index(addr, PMD_SIZE)], true);
 	/* For TSan, and whoever has a stale translation: nothing of use */
 	if (!(ptep->val & PAGE_KERNEL_RO))
 		memset((void *)addr, 0xee, PAGE_SIZE);
@@ -180,24 +183,42 @@ static inline void pte_clear(void *mm, unsigned long addr, pte_t *ptep)
 	remap(addr, *ptep);
 }
 
-static inline void flush_tlb_kernel_range(unsigned long start,
-					  unsigned long end)
+static inline void flush_tlb(unsigned long i, unsigned long end)
 {
-	unsigned long i = vmemmap_index(start, PAGE_SIZE);
 	struct page *page;
 
-	if (before_flush)
-		before_flush();
-	for (; i < vmemmap_index(end, PAGE_SIZE); i++) {
+	for (; i < end; i++) {
 		page = READ_ONCE(tlb[i]) ? xchg(&tlb[i], NULL) : NULL;
 		if (page)
 			atomic_add_return(-1, &page->_mapcount);
 	}
 }
 
+static inline void flush_tlb_kernel_range(unsigned long start,
+					  unsigned long end)
+{
+	if (before_flush)
+		before_flush();
+	flush_tlb(vmemmap_index(start, PAGE_SIZE), vmemmap_index(end, PAGE_SIZE));
+}
+
+/* The direct map's share of it, by block */
+static bool direct_tlb[NR_SECTIONS * PAGES_PER_SECTION / PTRS_PER_PTE];
+static bool direct_tlb_any;
+
 static inline void flush_tlb_all(void)
 {
-	tlb_has_table = false;
+	int i;
+
+	if (before_flush)
+		before_flush();
+	for (i = 0; i < NR_SECTIONS; i++)
+		if (READ_ONCE(tlb_section[i]) && xchg(&tlb_section[i], false))
+			flush_tlb(i * PTRS_PER_PTE, (i + 1) * PTRS_PER_PTE);
+	if (xchg(&direct_tlb_any, false))
+		for (i = 0; i < ARRAY_SIZE(direct_tlb); i++)
+			WRITE_ONCE(direct_tlb[i], false);
+	WRITE_ONCE(tlb_has_table, false);
 }
 
 /* Out of hotplug, the upper tables are there already: no anchor is missing. */
@@ -221,7 +242,7 @@ static inline void pagetable_free(pte_t *table)
 {
 	int i;
 
-	WARN_ON(tlb_has_table);
+	WARN_ON(READ_ONCE(tlb_has_table));
 	for (i = 0; i < PTRS_PER_PTE; i++)
 		WARN_ON(table[i].val);
 	kfree(table);
@@ -241,42 +262,97 @@ static inline void vmemmap_free(unsigned long start, unsigned long end,
 DEFINE_LOCK_GUARD_1(mmap_read_lock, struct mm_struct, (void)_T, (void)_T);
 
 /*
- * No pool here has PGMAP_TRANSIENT_DIRECT_MAP: that is for KUnit, with page tables
- * that are the kernel's.
+ * The direct map of transient memory, which maps nothing: it has a page table for
+ * each GiB, and in that an entry for each block.
  */
 #define pmd_t				struct pmd
 pmd_t { unsigned long val; };
 
+struct direct_table {
+	struct list_head list;
+	pmd_t pmds[PTRS_PER_PTE];
+};
+
+#define PAGES_PER_GIB			(PUD_SIZE / PAGE_SIZE)
+#define NR_GIB		(NR_SECTIONS * PAGES_PER_SECTION / PAGES_PER_GIB)
+
+static struct direct_table *direct_tables[NR_GIB];
+static bool direct_upper_tables[NR_GIB]; /* stay for good */
+
+static inline pmd_t *direct_pmd(unsigned long pfn)
+{
+	struct direct_table *table = direct_tables[pfn / PAGES_PER_GIB];
+
+	return table ? &table->pmds[pfn % PAGES_PER_GIB / PTRS_PER_PTE] : NULL;
+}
+
 static inline int transient_direct_map_add(unsigned long start, unsigned long last)
 {
-	return WARN_ON(true);
+	unsigned long i = start / PAGES_PER_GIB;
+
+	WARN_ON(!READ_ONCE(hotplug_locked));
+	if ((start | (last + 1)) % PAGES_PER_GIB)
+		return -EINVAL;
+	for (; i <= last / PAGES_PER_GIB; i++) {
+		if (should_fail())
+			return -ENOMEM;
+		direct_upper_tables[i] = true;
+		if (direct_tables[i])
+			return -EBUSY;
+	}
+	return 0;
 }
 
 static inline pmd_t *transient_direct_map_table(unsigned long pfn)
 {
-	WARN_ON(true);
-	return NULL;
+	struct direct_table **table = &direct_tables[pfn / PAGES_PER_GIB];
+
+	WARN_ON(!direct_upper_tables[pfn / PAGES_PER_GIB]);
+	if (!*table)
+		*table = kzalloc(sizeof(**table));
+	return *table ? direct_pmd(pfn) : NULL;
 }
 
 static inline void transient_direct_map_cut(unsigned long pfn,
 					    struct list_head *tables)
 {
-	WARN_ON(true);
+	struct direct_table **table = &direct_tables[pfn / PAGES_PER_GIB];
+	int i;
+
+	if (!*table)
+		return;
+	for (i = 0; i < PTRS_PER_PTE; i++)
+		WARN_ON(READ_ONCE((*table)->pmds[i].val));
+	WRITE_ONCE(tlb_has_table, true);
+	list_add(&(*table)->list, tables);
+	*table = NULL;
 }
 
 static inline void transient_direct_map_free(struct list_head *tables)
 {
-	WARN_ON(!list_empty(tables));
+	struct direct_table *table, *tmp;
+
+	WARN_ON(!list_empty(tables) && READ_ONCE(tlb_has_table));
+	list_for_each_entry_safe(table, tmp, tables, list)
+		kfree(table);
 }
 
 static inline void transient_direct_map_block(pmd_t *pmd, unsigned long pfn)
 {
-	WARN_ON(true);
+	WARN_ON(pmd != direct_pmd(pfn) || pfn % PTRS_PER_PTE);
+	WARN_ON(READ_ONCE(pmd->val));
+	WARN_ON(READ_ONCE(direct_tlb[pfn / PTRS_PER_PTE]));
+	WRITE_ONCE(pmd->val, pfn * PAGE_SIZE | 1);
 }
 
 static inline void transient_direct_unmap_block(pmd_t *pmd)
 {
-	WARN_ON(true);
+	unsigned long val = READ_ONCE(pmd->val);
+
+	WARN_ON(!val);
+	WRITE_ONCE(direct_tlb[val / PMD_SIZE], true);
+	(void)xchg(&direct_tlb_any, true);
+	WRITE_ONCE(pmd->val, 0);
 }
 
 /* Sections */

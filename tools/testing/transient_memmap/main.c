@@ -19,15 +19,19 @@
 static const struct variant {
 	const char *name;
 	unsigned int order;
-	bool has_mask;
+	bool has_mask, direct_map;
 } variants[] = {
 	{ "256K", 6, false },
 	{ "256K_mask", 6, true },
 	{ "2M", 9, true },
+	{ "2M_direct_map", 9, true, true },
 }, *variant;
 
 #define BLOCK_NR	BIT(variant->order)
 #define SECTION(n)	((n) * PAGES_PER_SECTION)
+/* Pages of the smallest range, or n of them */
+#define RANGE(n)	\
+	((n) * (variant->direct_map ? PAGES_PER_GIB : PAGES_PER_SECTION))
 #define PER_PAGE	(PAGE_SIZE / sizeof(struct page))
 /* What a pool has when nothing is live: the page of tails, and the reserve */
 #define POOL_PAGES	(1 + RESERVE_NR)
@@ -38,7 +42,7 @@ static char test_name[100];
 static int test_nr, nr_failures;
 static unsigned int seconds = 2, nr_threads = 4;
 
-/* What ranges are registered with */
+/* The node that ranges are registered for */
 static int range_nid;
 
 #define EXPECT(cond)							\
@@ -158,6 +162,7 @@ static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
 
 	pgmap->type = MEMORY_DEVICE_TRANSIENT;
 	pgmap->vmemmap_shift = variant->order;
+	pgmap->flags = variant->direct_map ? PGMAP_TRANSIENT_DIRECT_MAP : 0;
 	atomic_set(&pgmap->ref.count, 1);
 	pgmap->nr_range = 1;
 	pgmap->ranges[0].start = pfn * PAGE_SIZE;
@@ -186,10 +191,14 @@ static int register_pgmap(struct dev_pagemap **pgmapp)
 	return err;
 }
 
-/* With nothing kept, unless the test says so */
+/* With nothing kept, unless the test says so; of no fewer pages than it takes */
 static struct dev_pagemap *register_range(unsigned long pfn, unsigned long nr)
 {
-	struct dev_pagemap *pgmap = new_pgmap(pfn, nr);
+	struct dev_pagemap *pgmap;
+
+	if (variant->direct_map)
+		nr = ALIGN(nr, PAGES_PER_GIB);
+	pgmap = new_pgmap(pfn, nr);
 
 	if (!EXPECT(!register_pgmap(&pgmap)))
 		bail_out();
@@ -331,6 +340,20 @@ static bool has_struct_page(unsigned long pfn)
 	return accessible(pfn_to_page(pfn), false);
 }
 
+/* Asks the page table; nobody is about to cut it. */
+static bool in_direct_map(unsigned long pfn)
+{
+	pmd_t *pmd = direct_pmd(pfn);
+
+	return pmd && READ_ONCE(pmd->val);
+}
+
+static bool has_direct_table(unsigned long pfn)
+{
+	guard(mutex)(&table_lock);
+	return direct_pmd(pfn);
+}
+
 static bool has_table(unsigned long pfn)
 {
 	guard(mutex)(&table_lock);
@@ -351,6 +374,7 @@ static void expect_absent(unsigned long pfn)
 	EXPECT(state_of(pfn) == BLOCK_ABSENT);
 	EXPECT(!transient_memmap_live(pfn));
 	EXPECT(!has_struct_page(pfn));
+	EXPECT(!in_direct_map(pfn));
 }
 
 static int expected_nid(void)
@@ -364,7 +388,8 @@ static bool page_is_right(struct dev_pagemap *pgmap, unsigned long pfn)
 	struct page *page = pfn_to_page(pfn);
 	struct folio *folio = page_folio(page);
 
-	return folio_pfn(folio) == ALIGN_DOWN(pfn, BLOCK_NR) &&
+	return in_direct_map(pfn) == variant->direct_map &&
+	       folio_pfn(folio) == ALIGN_DOWN(pfn, BLOCK_NR) &&
 	       folio->pgmap == pgmap && folio->tail.order == variant->order &&
 	       folio_ref_count(folio) > 0 &&
 	       page_to_nid(page) == expected_nid() &&
@@ -519,6 +544,7 @@ static void large_blocks_take_masks(void)
 
 		pgmap = new_pgmap(0, SECTION(1));
 		pgmap->vmemmap_shift = shifts[i];
+		pgmap->flags = 0;
 		if (!EXPECT(!register_pgmap(&pgmap)))
 			continue;
 		EXPECT(stats_of(pgmap).block_size ==
@@ -1064,7 +1090,7 @@ static void defaults_are_bounded(void)
 
 	for (i = 0; i < ARRAY_SIZE(ram); i++) {
 		nr_totalram = ram[i];
-		pgmap = new_pgmap(0, SECTION(1));
+		pgmap = new_pgmap(0, RANGE(1));
 		if (!EXPECT(!register_pgmap(&pgmap)))
 			continue;
 		EXPECT(stats_of(pgmap).cap == caps[i]);
@@ -1078,9 +1104,9 @@ static void defaults_are_bounded(void)
 /* A guest at its limit would make the I/O of all others fail. */
 static void limits_of_one_pool_leave_the_other(void)
 {
-	struct dev_pagemap *full = register_range(0, SECTION(1));
-	struct dev_pagemap *other = register_range(SECTION(1), SECTION(1));
-	unsigned long pfn = SECTION(1);
+	struct dev_pagemap *full = register_range(0, RANGE(1));
+	struct dev_pagemap *other = register_range(RANGE(1), RANGE(1));
+	unsigned long pfn = RANGE(1);
 	int i;
 
 	EXPECT(!transient_memmap_set_cap(full, 2));
@@ -1395,9 +1421,10 @@ static void pin_without_memory_takes_the_reserve(void)
 /* A pin that fails would leave a block that can never be pinned, or memory. */
 static void pin_unwinds_each_failed_allocation(void)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(2));
-	unsigned long pfn = SECTION(1);
-	int i, n = 0, err;
+	struct dev_pagemap *pgmap = register_range(0, RANGE(10));
+	/* Page, section, its page table, and the direct map's */
+	int i, n = 0, err, nr = 3 + variant->direct_map;
+	unsigned long pfn;
 
 	/* No reserve: each allocation counts. */
 	fail_all = true;
@@ -1406,15 +1433,17 @@ static void pin_unwinds_each_failed_allocation(void)
 	fail_all = false;
 	do {
 		fail_nth = ++n;
+		/* Each time where there is nothing yet */
+		pfn = RANGE(n);
 		err = try_pin(pfn);
 		fail_nth = 0;
 		EXPECT(!err || err == -ENOMEM);
 		EXPECT(stats_of(pgmap).live == RESERVE_NR + !err);
 		advance(REAP_DELAY);
 		EXPECT(has_table(pfn) == !err);
-	} while (err && n < 20);
-	EXPECT(n == 4);
-	EXPECT(stats_of(pgmap).failed == 3);
+	} while (err && n < 9);
+	EXPECT(n == nr + 1);
+	EXPECT(stats_of(pgmap).failed == nr);
 	EXPECT(page_is_right(pgmap, pfn));
 	unpin(pfn);
 	for (i = 0; i < RESERVE_NR; i++)
@@ -1429,24 +1458,24 @@ static void registration_unwinds_each_failed_allocation(void)
 	int n = 0, err;
 
 	do {
-		pgmap = new_pgmap(SECTION(1), SECTION(1));
+		pgmap = new_pgmap(RANGE(1), RANGE(1));
 		pgmap->nr_range = 2;
-		pgmap->ranges[1].start = SECTION(3) * PAGE_SIZE;
-		pgmap->ranges[1].end = SECTION(4) * PAGE_SIZE - 1;
+		pgmap->ranges[1].start = RANGE(3) * PAGE_SIZE;
+		pgmap->ranges[1].end = RANGE(4) * PAGE_SIZE - 1;
 		fail_nth = ++n;
 		err = register_pgmap(&pgmap);
 		fail_nth = 0;
 		if (err) {
 			EXPECT(err == -ENOMEM);
 			EXPECT(nr_objects == 0 && nr_pages == 0);
-			EXPECT(try_pin(SECTION(1)) == -EFAULT);
-			EXPECT(!has_table(SECTION(1)));
-			EXPECT(!has_table(SECTION(3)));
+			EXPECT(try_pin(RANGE(1)) == -EFAULT);
+			EXPECT(!has_table(RANGE(1)));
+			EXPECT(!has_table(RANGE(3)));
 		}
 	} while (err && n < 50);
 	EXPECT(!err && n > 10);
-	pin_and_unpin(SECTION(1));
-	pin_and_unpin(SECTION(4) - 1);
+	pin_and_unpin(RANGE(1));
+	pin_and_unpin(RANGE(4) - 1);
 	unregister(pgmap);
 }
 
@@ -1492,7 +1521,7 @@ static void large_range_works_at_both_ends(void)
 	int i;
 
 	/* Pool, its pgmap, shrinker, and two anchors with their tables */
-	EXPECT(nr_objects == 7);
+	EXPECT(nr_objects == (variant->direct_map ? 9 : 7));
 	for (i = 0; i < 4; i++)
 		pin(pfns[i]);
 	for (i = 0; i < 4; i++)
@@ -1500,7 +1529,7 @@ static void large_range_works_at_both_ends(void)
 	for (i = 0; i < 4; i++)
 		unpin(pfns[i]);
 	advance(2 * REAP_DELAY);
-	EXPECT(nr_objects == 7);
+	EXPECT(nr_objects == (variant->direct_map ? 9 : 7));
 	unregister(pgmap);
 }
 
@@ -1564,10 +1593,10 @@ static void range_of_another_is_refused(void)
 /* GUP would make struct pages for MMIO, or settings of others would oops. */
 static void others_are_left_alone(void)
 {
-	struct dev_pagemap *pgmap = register_range(SECTION(1), SECTION(1));
+	struct dev_pagemap *pgmap = register_range(RANGE(1), RANGE(1));
 	struct dev_pagemap other = { .type = MEMORY_DEVICE_GENERIC };
 	struct transient_memmap_stats stats;
-	unsigned long pfns[] = { 0, SECTION(1) - 1, SECTION(2), SECTION(5000) };
+	unsigned long pfns[] = { 0, RANGE(1) - 1, RANGE(2), SECTION(5000) };
 	int i;
 
 	for (i = 0; i < 4; i++) {
@@ -1581,6 +1610,95 @@ static void others_are_left_alone(void)
 	EXPECT(transient_memmap_enabled());
 	unregister(pgmap);
 	EXPECT(!transient_memmap_enabled());
+}
+
+/*
+ * The direct map
+ */
+
+/* A stray read would see memory of a guest, or I/O would fault. */
+static void direct_map_has_pinned_blocks_only(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, RANGE(2));
+	unsigned long pfn = RANGE(1) + nth(3), far = pfn + SECTION(1);
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		EXPECT(!has_direct_table(pfn));
+		pin(pfn);
+		EXPECT(in_direct_map(pfn) && in_direct_map(pfn + BLOCK_NR - 1));
+		EXPECT(!in_direct_map(pfn - 1));
+		EXPECT(!in_direct_map(pfn + BLOCK_NR));
+		EXPECT(!in_direct_map(nth(3)));
+
+		/* Another section, and thus the same page table */
+		pin(far);
+		unpin(pfn);
+		advance(2 * REAP_DELAY);
+		EXPECT(!has_table(pfn));
+		EXPECT(!in_direct_map(pfn));
+		EXPECT(in_direct_map(far));
+		unpin(far);
+		settle();
+		EXPECT(!in_direct_map(far));
+		EXPECT(has_direct_table(pfn));
+		advance(2 * REAP_DELAY);
+		EXPECT(!has_direct_table(pfn));
+	}
+	unregister(pgmap);
+	EXPECT(!has_direct_table(0));
+}
+
+/* As long as struct pages can be had or seen, so can the memory. */
+static void direct_map_goes_with_the_struct_pages(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, RANGE(1));
+
+	pin(0);
+	hide(0);
+	EXPECT(has_struct_page(0));
+	EXPECT(in_direct_map(0));
+	rcu_read_unlock();
+	settle();
+	pin(0);
+	unmap(0);
+	EXPECT(!has_struct_page(0));
+	EXPECT(!in_direct_map(0));
+	EXPECT(READ_ONCE(direct_tlb[0]));
+	flush_go();
+	settle();
+	EXPECT(!READ_ONCE(direct_tlb[0]));
+	EXPECT(stats_of(pgmap).flushes == 2);
+	unregister(pgmap);
+}
+
+/* The page table of somebody else's memory would be freed. */
+static void direct_map_wants_whole_page_tables(void)
+{
+	struct dev_pagemap *pgmap;
+
+	EXPECT(refused(0, SECTION(1)) == -EINVAL);
+	EXPECT(refused(SECTION(1), RANGE(1)) == -EINVAL);
+	EXPECT(refused(SECTION(1), RANGE(1) - SECTION(1)) == -EINVAL);
+	/* Small blocks would take more tables, of PTEs. */
+	pgmap = new_pgmap(0, RANGE(1));
+	pgmap->vmemmap_shift = 6;
+	EXPECT(register_pgmap(&pgmap) == -EINVAL);
+	EXPECT(try_pin(0) == -EFAULT);
+	unregister(register_range(0, RANGE(1)));
+}
+
+/* Who changes attributes of pages would meet entries that come and go. */
+static void direct_map_has_an_owner(void)
+{
+	struct dev_pagemap *pgmap = register_range(RANGE(1), RANGE(1));
+
+	EXPECT(transient_direct_map_owns(RANGE(1)) == variant->direct_map);
+	EXPECT(transient_direct_map_owns(RANGE(2) - 1) == variant->direct_map);
+	EXPECT(!transient_direct_map_owns(RANGE(1) - 1));
+	EXPECT(!transient_direct_map_owns(RANGE(2)));
+	unregister(pgmap);
+	EXPECT(!transient_direct_map_owns(RANGE(1)));
 }
 
 /* Unbinding would hang until the cache has aged, or for good. */
@@ -1627,7 +1745,7 @@ static void unregister_waits_for_pins_and_refuses_new(void)
 #define STRESS_HELD	3
 
 static struct stress {
-	/* Two pools that share a section; written with the lock held */
+	/* Two pools that share a section, if they can; written with the lock held */
 	struct dev_pagemap *pgmaps[2];
 	pthread_rwlock_t lock;
 	bool stop;
@@ -1637,7 +1755,8 @@ static struct stress {
 #define stress_goes_on()	(!READ_ONCE(stress.stop))
 
 /* The second pool's first pfn, in the middle of a section */
-#define STRESS_BORDER	(SECTION(1) + SECTION(1) / 2)
+#define STRESS_BORDER	\
+	(variant->direct_map ? RANGE(1) : SECTION(1) + SECTION(1) / 2)
 
 /* Where the pools meet, and where sections do */
 static unsigned long stress_pfn(unsigned int *seed)
@@ -1854,17 +1973,21 @@ static void pins_race_with_all_else(void)
 /* Running */
 
 #define TEST(name)	{ #name, name }
+/* Registers ranges that a direct map has no page table of its own for */
+#define SMALL_TEST(name)	{ #name, name, .small = true }
+#define DIRECT_MAP_TEST(name)	{ #name, name, .direct_map = true }
 
 static const struct test {
 	const char *name;
 	void (*run)(void);
+	bool small, direct_map;
 } tests[] = {
 	TEST(pin_gives_folio_of_a_block),
 	TEST(pages_of_a_block_share_its_folio),
 	TEST(only_the_pinned_block_has_struct_pages),
 	TEST(only_live_blocks_are_had_without_populating),
 	TEST(shared_tails_cannot_be_written),
-	TEST(large_blocks_take_masks),
+	SMALL_TEST(large_blocks_take_masks),
 	TEST(all_memory_is_of_the_ranges_node),
 	TEST(last_unpin_gives_the_memory_back),
 	TEST(reader_keeps_struct_pages_mapped),
@@ -1900,9 +2023,13 @@ static const struct test {
 	TEST(registration_unwinds_each_failed_allocation),
 	TEST(page_tables_go_with_the_last_block),
 	TEST(large_range_works_at_both_ends),
-	TEST(pools_share_a_section),
-	TEST(range_of_another_is_refused),
+	SMALL_TEST(pools_share_a_section),
+	SMALL_TEST(range_of_another_is_refused),
 	TEST(others_are_left_alone),
+	DIRECT_MAP_TEST(direct_map_has_pinned_blocks_only),
+	DIRECT_MAP_TEST(direct_map_goes_with_the_struct_pages),
+	DIRECT_MAP_TEST(direct_map_wants_whole_page_tables),
+	TEST(direct_map_has_an_owner),
 	TEST(unregister_drops_kept_blocks),
 	TEST(unregister_waits_for_pins_and_refuses_new),
 	TEST(pins_race_with_all_else),
@@ -1920,6 +2047,8 @@ static void expect_nothing_left(void)
 	EXPECT(!current->rcu_depth && !current->locks);
 	for (i = 0; i < NR_SECTIONS; i++)
 		EXPECT(!page_tables[i] && !mem_sections[i].transient);
+	for (i = 0; i < NR_GIB; i++)
+		EXPECT(!direct_tables[i]);
 }
 
 static void boot_machine(void)
@@ -1947,10 +2076,12 @@ static void boot_machine(void)
 /* Sets test_name, too. */
 static bool selected(int i, const char *name)
 {
+	const struct test *test = &tests[i % ARRAY_SIZE(tests)];
+
 	variant = &variants[i / ARRAY_SIZE(tests)];
-	snprintf(test_name, sizeof(test_name), "%s.%s",
-		 tests[i % ARRAY_SIZE(tests)].name, variant->name);
-	return strstr(test_name, name);
+	snprintf(test_name, sizeof(test_name), "%s.%s", test->name, variant->name);
+	return !(variant->direct_map ? test->small : test->direct_map) &&
+	       strstr(test_name, name);
 }
 
 static bool run(int i)
