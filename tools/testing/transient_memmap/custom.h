@@ -247,7 +247,6 @@ static int wq_running;
 #define INIT_DELAYED_WORK(w, fn)	INIT_WORK(&(w)->work, fn)
 #define DECLARE_DELAYED_WORK(name, fn)	\
 	struct delayed_work name = { { .func = fn } }
-#define queue_work(q, w)		((void)(q), queue_work_in(w, 0))
 #define queue_delayed_work(q, w, delay)	\
 	((void)(q), queue_work_in(&(w)->work, delay))
 #define wq_wait()			pthread_cond_wait(&wq.cond, &wq.mutex)
@@ -265,6 +264,24 @@ static inline bool queue_work_in(struct work_struct *w, unsigned long delay)
 	w->due = wq_now + delay;
 	list_add_tail(&w->entry, &wq_pending);
 	return true;
+}
+
+/* Once, and in a thread of its own: it may sleep for long, and free the work. */
+static inline void *work_thread(void *arg)
+{
+	struct work_struct *w = arg;
+
+	w->func(w);
+	return NULL;
+}
+
+static inline void queue_work(struct workqueue_struct *q, struct work_struct *w)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, work_thread, w))
+		abort();
+	pthread_detach(thread);
 }
 
 static inline struct work_struct *wq_next(void)

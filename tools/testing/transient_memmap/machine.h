@@ -377,17 +377,6 @@ static inline struct mem_section *__pfn_to_section(unsigned long pfn)
 struct percpu_ref { atomic_t count; bool dying; };
 struct completion { };
 
-/* The tests wait for the ref themselves: nobody is killed at that. */
-static inline int wait_for_completion_killable(struct completion *done)
-{
-	return 0;
-}
-
-static inline void wait_for_completion_state(struct completion *done, int state)
-{
-	abort();
-}
-
 struct dev_pagemap {
 	unsigned long flags;
 	struct percpu_ref ref;
@@ -406,6 +395,23 @@ struct dev_pagemap {
 static inline bool percpu_ref_tryget_live_rcu(struct percpu_ref *ref)
 {
 	return !READ_ONCE(ref->dying) && atomic_inc_not_zero(&ref->count);
+}
+
+static inline bool pgmap_drained(struct dev_pagemap *pgmap)
+{
+	return !__atomic_load_n(&pgmap->ref.count.counter, __ATOMIC_SEQ_CST);
+}
+
+static inline void wait_for_completion_state(struct completion *done, int state)
+{
+	while (!pgmap_drained(container_of(done, struct dev_pagemap, done)))
+		usleep(100);
+}
+
+/* Who isn't killed waits itself: it has the clock, see tick(). */
+static inline int wait_for_completion_killable(struct completion *done)
+{
+	return fatal_signal_pending(current) ? -ERESTARTSYS : 0;
 }
 
 void transient_memmap_free_folio(struct folio *folio);

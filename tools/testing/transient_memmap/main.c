@@ -144,11 +144,6 @@ static void kill_pgmap(struct dev_pagemap *pgmap)
 	EXPECT(transient_memmap_drain_pool(pgmap, NULL));
 }
 
-static bool pgmap_drained(struct dev_pagemap *pgmap)
-{
-	return !__atomic_load_n(&pgmap->ref.count.counter, __ATOMIC_SEQ_CST);
-}
-
 static void unregister(struct dev_pagemap *pgmap)
 {
 	kill_pgmap(pgmap);
@@ -1737,6 +1732,50 @@ static void unregister_waits_for_pins_and_refuses_new(void)
 		remove_ranges(pgmap, 1);
 }
 
+static bool released;
+
+static void release(struct dev_pagemap *pgmap)
+{
+	remove_ranges(pgmap, pgmap->nr_range);
+	__atomic_store_n(&released, true, __ATOMIC_SEQ_CST);
+}
+
+static bool was_released(void)
+{
+	return __atomic_load_n(&released, __ATOMIC_SEQ_CST);
+}
+
+/* Who unbinds a device could not be killed, or I/O would go to somebody else. */
+static void killed_unregister_is_ended_when_the_last_pin_goes(void)
+{
+	struct dev_pagemap *pgmap = register_caching(4);
+
+	released = false;
+	pin(0);
+	use(nth(1));
+	WRITE_ONCE(pgmap->ref.dying, true);
+	put_dev_pagemap(pgmap);
+	WRITE_ONCE(current->killed, true);
+	EXPECT(!transient_memmap_drain_pool(pgmap, release));
+	WRITE_ONCE(current->killed, false);
+
+	usleep(20000);
+	settle();
+	EXPECT(!was_released());
+	EXPECT(stats_of(pgmap).live == 1);
+	EXPECT(page_is_right(pgmap, 0));
+	EXPECT(try_pin(nth(1)) == -EFAULT);
+	/* Until it is done, the range is nobody else's. */
+	EXPECT(refused(0, RANGE(1)) == -EBUSY);
+	EXPECT(page_is_right(pgmap, 0));
+
+	unpin(0);
+	EXPECT(eventually((tick(1), was_released())));
+	expect_absent(0);
+	EXPECT(!has_table(0));
+	unregister(register_range(0, RANGE(1)));
+}
+
 /*
  * All at once
  */
@@ -2032,6 +2071,7 @@ static const struct test {
 	TEST(direct_map_has_an_owner),
 	TEST(unregister_drops_kept_blocks),
 	TEST(unregister_waits_for_pins_and_refuses_new),
+	TEST(killed_unregister_is_ended_when_the_last_pin_goes),
 	TEST(pins_race_with_all_else),
 };
 
