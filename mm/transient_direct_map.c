@@ -10,8 +10,9 @@
  * Such ranges consist of whole GiB, so that nobody else's memory is mapped by the
  * same page table.  The page table of a GiB comes and goes with the sections in
  * it that have blocks, under the lock that serialises their making and freeing.
- * The tables above it are made when the range is registered, and stay, as they do
- * for all memory that was ever plugged in.
+ * The tables above it are made when the range is registered. With five levels,
+ * arch code frees one that is empty; so there is a section that keeps its table
+ * below each, see range_add_tables().
  */
 #define pr_fmt(fmt) "transient_memmap: " fmt
 
@@ -56,6 +57,20 @@ static int direct_add_upper_tables(unsigned long pfn)
 		p4d_populate_kernel(addr, p4d, pud);
 	}
 	return 0;
+}
+
+/**
+ * transient_direct_map_end() - how far the tables above a page reach
+ * @pfn: first pfn of a section
+ *
+ * Context: Any.
+ * Return: the first pfn that is mapped by others.
+ */
+unsigned long transient_direct_map_end(unsigned long pfn)
+{
+	unsigned long addr = direct_addr(pfn);
+
+	return pfn + PHYS_PFN(ALIGN(addr + 1, P4D_SIZE) - addr);
 }
 
 /**

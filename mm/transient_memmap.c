@@ -140,7 +140,7 @@ struct transient_pool {
 #define AGE_PERIOD	(HZ / 2)
 
 /* Kept blocks that are looked at with the list's lock held */
-#define WALK_BATCH	256
+#define WALK_BATCH	256UL
 
 /* Page tables that hold no block may be wanted again soon. */
 #define REAP_DELAY	(HZ / 2)
@@ -162,10 +162,13 @@ struct transient_pool {
 #define CAP_BATCH	64
 
 /*
- * Enough for a request to go on; each that completes gives a page back, to the
- * reserve first.
+ * Enough pages for a request to go on, that of a page table included; each that
+ * completes gives pages back, to the reserve first.
  */
-#define RESERVE_NR	4
+#define RESERVE_NR	8
+
+/* The same for sections, of all pools */
+#define SECTION_RESERVE_NR	2
 
 DEFINE_STATIC_KEY_FALSE(transient_memmap_key);
 
@@ -180,6 +183,8 @@ static DEFINE_MUTEX(table_lock);
 
 /* All sections, under table_lock */
 static LIST_HEAD(sections);
+
+static mempool_t section_reserve;
 
 static struct workqueue_struct *transient_wq;
 
@@ -218,6 +223,52 @@ static void section_put(struct transient_section *sec)
 		queue_delayed_work(system_dfl_wq, &reap_work, REAP_DELAY);
 }
 
+/*
+ * For what a pin allocates.  Not __GFP_NORETRY: the I/O that wants it may be the
+ * one that makes memory free.  Not plain GFP_KERNEL: no process shall die for a
+ * pin that can fail with -ENOMEM, and has a reserve before it does; so no warning
+ * either.  Not __GFP_ACCOUNT: the block outlives the pin and serves whoever pins
+ * next; its cost is bounded by the device's cap.
+ */
+#define GFP_TRANSIENT	(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+
+static struct transient_section *section_alloc(void)
+{
+	struct transient_section *sec = kzalloc_obj(*sec, GFP_TRANSIENT);
+
+	if (sec)
+		return sec;
+	sec = mempool_alloc_preallocated(&section_reserve);
+	return sec ? memset(sec, 0, sizeof(*sec)) : NULL;
+}
+
+static void section_free_rcu(struct rcu_head *rcu)
+{
+	mempool_free(container_of(rcu, struct transient_section, rcu),
+		     &section_reserve);
+}
+
+static pte_t *section_alloc_ptes(struct transient_pool *pool, unsigned long pfn)
+{
+	unsigned long addr = (unsigned long)pfn_to_page(SECTION_ALIGN_DOWN(pfn));
+	pte_t *ptes = vmemmap_alloc_tables(addr, pool->nid);
+	struct page *page;
+
+	/* Who is registered has the tables above, see range_add_tables(). */
+	if (ptes || !xa_load(&transient_pools, pfn))
+		return ptes;
+
+	page = mempool_alloc_preallocated(&pool->reserve);
+	if (!page)
+		return NULL;
+	ptes = page_address(page);
+	clear_page(ptes);
+	/* As in vmemmap_pmd_populate() */
+	smp_wmb();
+	pmd_populate_kernel(&init_mm, pmd_off_k(addr), ptes);
+	return ptes;
+}
+
 static struct transient_section *section_create(struct transient_pool *pool,
 						unsigned long pfn)
 {
@@ -226,7 +277,7 @@ static struct transient_section *section_create(struct transient_pool *pool,
 
 	lockdep_assert_held(&table_lock);
 
-	sec = kzalloc_obj(*sec);
+	sec = section_alloc();
 	if (!sec)
 		return NULL;
 	/* If that fails later, the next section of this GiB finds the table. */
@@ -235,8 +286,7 @@ static struct transient_section *section_create(struct transient_pool *pool,
 		if (!sec->direct)
 			goto err;
 	}
-	sec->ptes = vmemmap_alloc_tables((unsigned long)pfn_to_page(start),
-					 pool->nid);
+	sec->ptes = section_alloc_ptes(pool, pfn);
 	if (!sec->ptes)
 		goto err;
 	sec->start_pfn = start;
@@ -247,7 +297,7 @@ static struct transient_section *section_create(struct transient_pool *pool,
 	return sec;
 
 err:
-	kfree(sec);
+	mempool_free(sec, &section_reserve);
 	return NULL;
 }
 
@@ -331,8 +381,10 @@ static void reap_sections(struct work_struct *work)
 	flush_tlb_all();
 	transient_direct_map_free(&tables);
 	list_for_each_entry_safe(sec, tmp, &empty, list) {
+		/* An IOMMU may share the kernel's part of page tables. */
+		ptdesc_set_kernel(virt_to_ptdesc(sec->ptes));
 		pagetable_free(virt_to_ptdesc(sec->ptes));
-		kfree_rcu(sec, rcu);
+		call_rcu(&sec->rcu, section_free_rcu);
 	}
 }
 
@@ -439,21 +491,12 @@ static enum lru_status drop_any(struct list_head *item,
 	return kept_drop(item, list);
 }
 
-/*
- * Idle: nobody but the pool has a reference, but a pin may come now.  @arg, if
- * there is one, counts down how many are wanted.
- */
+/* Idle: nobody but the pool has a reference, but a pin may come now. */
 static enum lru_status drop_idle(struct list_head *item,
 				 struct list_lru_one *list, void *arg)
 {
-	unsigned long *wanted = arg;
-
-	if (wanted && !*wanted)
-		return LRU_STOP;
 	if (folio_ref_count(kept_folio(item)) > 1)
 		return LRU_ROTATE;
-	if (wanted)
-		--*wanted;
 	return kept_drop(item, list);
 }
 
@@ -466,34 +509,37 @@ static enum lru_status drop_cold(struct list_head *item,
 	return drop_idle(item, list, arg);
 }
 
-/* Show up to @nr kept blocks of a node to @drop, the oldest first. */
+/*
+ * Show up to @nr kept blocks of a node to @drop, the oldest first, until it has
+ * dropped @most.
+ */
 static unsigned long pool_walk_node(struct transient_pool *pool, int nid,
-				    unsigned long nr, list_lru_walk_cb drop,
-				    void *arg)
+				    unsigned long nr, unsigned long most,
+				    list_lru_walk_cb drop)
 {
 	unsigned long dropped = 0;
 
 	nr = min(nr, list_lru_count_node(&pool->kept, nid));
-	while (nr) {
-		unsigned long batch = min(nr, WALK_BATCH);
+	while (nr && dropped < most) {
+		unsigned long batch = min3(nr, most - dropped, WALK_BATCH);
 
 		nr -= batch;
-		dropped += list_lru_walk_node(&pool->kept, nid, drop, arg,
+		dropped += list_lru_walk_node(&pool->kept, nid, drop, NULL,
 					      &batch);
 		cond_resched();
 	}
 	return dropped;
 }
 
-static unsigned long pool_walk(struct transient_pool *pool,
-			       list_lru_walk_cb drop, void *arg)
+static void pool_walk(struct transient_pool *pool, unsigned long most,
+		      list_lru_walk_cb drop)
 {
 	unsigned long dropped = 0;
 	int nid;
 
 	for_each_node_state(nid, N_NORMAL_MEMORY)
-		dropped += pool_walk_node(pool, nid, ULONG_MAX, drop, arg);
-	return dropped;
+		dropped += pool_walk_node(pool, nid, ULONG_MAX, most - dropped,
+					  drop);
 }
 
 /*
@@ -519,8 +565,7 @@ static bool pool_keep_new(struct transient_pool *pool, struct page *vmemmap_page
 	if (!READ_ONCE(pool->cache))
 		return false;
 	if (list_lru_count(&pool->kept) >= READ_ONCE(pool->cache))
-		pool_walk_node(pool, page_to_nid(vmemmap_page), 2, drop_cold,
-			       NULL);
+		pool_walk_node(pool, page_to_nid(vmemmap_page), 2, 2, drop_cold);
 	return pool_keep(pool, vmemmap_page);
 }
 
@@ -533,7 +578,8 @@ static void pool_trim(struct transient_pool *pool)
 	for_each_node_state(nid, N_NORMAL_MEMORY) {
 		kept = list_lru_count(&pool->kept);
 		if (kept > cache)
-			pool_walk_node(pool, nid, kept - cache, drop_any, NULL);
+			pool_walk_node(pool, nid, kept - cache, ULONG_MAX,
+				       drop_any);
 	}
 }
 
@@ -544,7 +590,7 @@ static void pool_age_work(struct work_struct *work)
 						   age_work);
 
 	pool_trim(pool);
-	pool_walk(pool, drop_cold, NULL);
+	pool_walk(pool, ULONG_MAX, drop_cold);
 	if (list_lru_count(&pool->kept))
 		queue_delayed_work(transient_wq, &pool->age_work, AGE_PERIOD);
 }
@@ -586,7 +632,6 @@ static bool charge(atomic_long_t *count, unsigned long limit)
 static int pool_charge(struct transient_pool *pool, atomic_long_t *count,
 		       const unsigned long *limit)
 {
-	unsigned long wanted;
 	int i;
 
 	for (i = 0; i < CAP_RETRIES; i++) {
@@ -596,8 +641,7 @@ static int pool_charge(struct transient_pool *pool, atomic_long_t *count,
 			return -EINTR;
 		if (!READ_ONCE(*limit))
 			break;
-		wanted = CAP_BATCH;
-		pool_walk(pool, drop_idle, &wanted);
+		pool_walk(pool, CAP_BATCH, drop_idle);
 		/* Or who unpins may not have queued the work yet. */
 		if (!flush_delayed_work(&pool->free_work))
 			cond_resched();
@@ -614,17 +658,10 @@ static void pool_note_peak(struct transient_pool *pool)
 		;
 }
 
-/*
- * Not __GFP_NORETRY: the I/O that wants this page may be the one that makes
- * memory free.  Not plain GFP_KERNEL: no process shall die for a pin that can
- * fail with -ENOMEM.  Not __GFP_ACCOUNT: the block outlives the pin and serves
- * whoever pins next; its cost is bounded by the device's cap.
- */
 VISIBLE_IF_KUNIT struct page *transient_block_page_alloc(int nid)
 {
 	KUNIT_STATIC_STUB_REDIRECT(transient_block_page_alloc, nid);
-	return alloc_pages_node(nid, GFP_KERNEL | __GFP_RETRY_MAYFAIL |
-				__GFP_NOWARN, 0);
+	return alloc_pages_node(nid, GFP_TRANSIENT, 0);
 }
 EXPORT_SYMBOL_IF_KUNIT(transient_block_page_alloc);
 
@@ -980,10 +1017,9 @@ void transient_memmap_poison(unsigned long pfn)
 {
 	if (!xa_load(&transient_pools, pfn))
 		return;
-	if (xa_err(xa_store(&poisoned_pfns, pfn, xa_mk_value(1), GFP_KERNEL)))
-		pr_err("pfn %#lx: poisoned, but out of memory to note it\n", pfn);
-	else
-		block_update_poison(pfn);
+	/* It is rare, small, and must not be forgotten. */
+	xa_store(&poisoned_pfns, pfn, xa_mk_value(1), GFP_KERNEL | __GFP_NOFAIL);
+	block_update_poison(pfn);
 }
 EXPORT_SYMBOL_IF_KUNIT(transient_memmap_poison);
 
@@ -1167,8 +1203,8 @@ static void pool_free_work(struct work_struct *work)
 /* Register and unregister, for memremap_pages() */
 
 /*
- * Blocks of the pool cost at most a 64th of the memory that the machine had at
- * boot, which is as much as a static memmap for that memory would.
+ * Blocks of the pool cost at most a 64th of the ordinary memory that the machine
+ * has now, which is as much as a static memmap for that memory does.
  */
 static unsigned long default_cap(void)
 {
@@ -1437,6 +1473,15 @@ int transient_memmap_check_range(const struct range *range)
 /* Pages of memory whose struct pages lie under one of the upper page tables */
 #define PAGES_PER_ANCHOR	(PUD_SIZE / sizeof(struct page))
 
+/* The tables of the direct map may begin at other pfns than those of vmemmap. */
+static unsigned long next_anchor(const struct transient_pool *pool,
+				 unsigned long pfn)
+{
+	unsigned long next = ALIGN(pfn + 1, PAGES_PER_ANCHOR);
+
+	return pool->direct_map ? min(next, transient_direct_map_end(pfn)) : next;
+}
+
 /*
  * Make the upper page tables, and a section with its PTE table under each of the
  * lowest of them: the anchors.  They are in sections that belong to transient
@@ -1457,7 +1502,7 @@ static int range_add_tables(struct transient_pool *pool, unsigned long start,
 			return err;
 	}
 
-	for (pfn = start; pfn <= last; pfn = ALIGN(pfn + 1, PAGES_PER_ANCHOR)) {
+	for (pfn = start; pfn <= last; pfn = next_anchor(pool, pfn)) {
 		sec = section_get(pool, pfn);
 		if (!sec)
 			return -ENOMEM;
@@ -1496,7 +1541,7 @@ static void range_remove_tables(struct transient_pool *pool, unsigned long start
 			continue;
 		VM_WARN_ON_ONCE(refcount_read(&sec->ref) != 1);
 		section_unlink(sec);
-		kfree_rcu(sec, rcu);
+		call_rcu(&sec->rcu, section_free_rcu);
 	}
 	vmemmap_free((unsigned long)pfn_to_page(start),
 		     (unsigned long)pfn_to_page(end), NULL);
@@ -1516,7 +1561,8 @@ static void range_remove_tables(struct transient_pool *pool, unsigned long start
  * @range_id: which of its ranges
  *
  * No struct page is made, nor anything else that grows with the size of the range
- * but a page table for every 64 GiB.
+ * but a section's page table and states for every 64 GiB, and the roots of
+ * mem_section.
  *
  * Context: Process context, between mem_hotplug_begin() and mem_hotplug_done().
  * Return: 0, -ENOMEM, or an error of transient_memmap_check_range() or
@@ -1592,6 +1638,22 @@ bool transient_direct_map_owns(unsigned long pfn)
 	pool = xa_load(&transient_pools, pfn);
 	return pool && pool->direct_map;
 }
+
+/**
+ * transient_memmap_owns() - is a page part of a transient range?
+ * @pfn: any
+ *
+ * For who takes a pfn without a memmap for a device's registers otherwise. It is
+ * for the caller to know that the range does not go meanwhile.
+ *
+ * Context: Any.
+ * Return: true if so.
+ */
+bool transient_memmap_owns(unsigned long pfn)
+{
+	return transient_memmap_enabled() && xa_load(&transient_pools, pfn);
+}
+EXPORT_SYMBOL_GPL(transient_memmap_owns);
 
 /* For providers */
 
@@ -1703,6 +1765,9 @@ static int __init transient_memmap_init(void)
 	 */
 	transient_wq = alloc_workqueue("transient_memmap",
 				       WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
-	return transient_wq ? 0 : -ENOMEM;
+	if (!transient_wq)
+		return -ENOMEM;
+	return mempool_init_kmalloc_pool(&section_reserve, SECTION_RESERVE_NR,
+					 sizeof(struct transient_section));
 }
 core_initcall(transient_memmap_init);

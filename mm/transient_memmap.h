@@ -56,7 +56,8 @@ enum transient_block_state {
  * struct transient_section - what is populated of a section
  * @state: enum transient_block_state, for each page of vmemmap; a block that has
  *	eight of those has its state in each. Written under @lock.
- * @lock: protects @state, the entries of @ptes, and the reviving of blocks
+ * @lock: protects @state, the reviving of blocks, and the entries of @ptes but
+ *	for those of a block that its owner by BLOCK_POPULATING makes
  * @anchor: keeps the page tables above @ptes, see range_add_tables()
  * @ref: one for being in mem_section, one for each block that is not absent, one
  *	for each pin that looks at it
@@ -126,6 +127,7 @@ void transient_memmap_free_folio(struct folio *folio);
 bool transient_memmap_owns_section(u64 start, u64 size);
 
 /* Of the direct map: mm/transient_direct_map.c */
+unsigned long transient_direct_map_end(unsigned long pfn);
 int transient_direct_map_add(unsigned long start, unsigned long last);
 pmd_t *transient_direct_map_table(unsigned long pfn);
 void transient_direct_map_cut(unsigned long pfn, struct list_head *tables);
@@ -169,9 +171,9 @@ transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid)
 }
 
 static inline struct dev_pagemap *
-transient_memmap_pgmap(struct dev_pagemap *pgmap)
+transient_memmap_pgmap(const struct dev_pagemap *pgmap)
 {
-	return pgmap;
+	return (struct dev_pagemap *)pgmap;
 }
 
 static inline bool

@@ -67,6 +67,7 @@ struct transient_memmap_stats {
 };
 
 #ifdef CONFIG_TRANSIENT_MEMMAP
+bool transient_memmap_owns(unsigned long pfn);
 bool transient_direct_map_owns(unsigned long pfn);
 int transient_memmap_set_cap(struct dev_pagemap *pgmap, unsigned long cap);
 int transient_memmap_set_cache(struct dev_pagemap *pgmap, unsigned long cache);
@@ -75,6 +76,11 @@ int transient_memmap_set_longterm_cap(struct dev_pagemap *pgmap,
 int transient_memmap_get_stats(struct dev_pagemap *pgmap,
 			       struct transient_memmap_stats *stats);
 #else
+static inline bool transient_memmap_owns(unsigned long pfn)
+{
+	return false;
+}
+
 static inline bool transient_direct_map_owns(unsigned long pfn)
 {
 	return false;

@@ -14,6 +14,7 @@
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/file.h>
+#include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/irq_work.h>
 #include <linux/jiffies.h>
@@ -1774,6 +1775,28 @@ static void direct_map_wants_whole_page_tables(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, can_read(PHYS_PFN(start)));
 }
 
+/* The kernel and somebody else would see different bytes of the same memory. */
+static void direct_map_agrees_with_other_mappings(struct kunit *test)
+{
+	u64 start = ALIGN(unused_memory(test, 2UL * PUD_SIZE), PUD_SIZE);
+	struct dev_pagemap *pgmap;
+	void __iomem *other;
+	/* Small blocks have no direct map to agree with. */
+	int i, err = block_nr < PMD_SIZE / PAGE_SIZE ? -EINVAL : 0;
+
+	for (i = 0; i < 2; i++) {
+		other = i ? ioremap_wc(start + PMD_SIZE, PAGE_SIZE) :
+			ioremap_uc(start + PMD_SIZE, PAGE_SIZE);
+		KUNIT_ASSERT_NOT_NULL(test, other);
+		KUNIT_EXPECT_EQ(test, err ?: -EBUSY,
+				register_direct(test, start, PUD_SIZE, &pgmap));
+		KUNIT_EXPECT_EQ(test, -EFAULT, try_pin(test, PHYS_PFN(start)));
+		iounmap(other);
+	}
+	KUNIT_EXPECT_EQ(test, err,
+			register_direct(test, start, PUD_SIZE, &pgmap));
+}
+
 /*
  * What is kept
  */
@@ -2056,6 +2079,31 @@ static void pin_at_the_cap_takes_idle_blocks(struct kunit *test)
 	for (i = 0; i < 4; i++)
 		pin(test, nth_block(pfn, i));
 	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, nth_block(pfn, 4)));
+}
+
+/* The host would hang, or a pin fail that has what it needs if it looks on. */
+static void pin_at_the_cap_takes_some_of_many_idle_blocks(struct kunit *test)
+{
+	u64 start = unused_memory(test, SZ_1G);
+	unsigned long pfn = PHYS_PFN(start);
+	struct dev_pagemap *pgmap;
+	int i;
+
+	pgmap = register_range(test, start, SZ_1G);
+	transient_memmap_set_cache(pgmap, 400);
+	for (i = 0; i < 300; i++) {
+		pin(test, nth_block(pfn, i));
+		if (i >= 150)
+			unpin(test, nth_block(pfn, i));
+	}
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cap(pgmap, 200));
+	pin(test, nth_block(pfn, 300));
+	EXPECT_STAT(test, pgmap, failed, 0);
+	KUNIT_EXPECT_LE(test, stats_of(pgmap).live, 200UL);
+	KUNIT_EXPECT_GE(test, stats_of(pgmap).live, 151UL);
+	unpin(test, nth_block(pfn, 300));
+	for (i = 0; i < 150; i++)
+		unpin(test, nth_block(pfn, i));
 }
 
 /* A block that dies and is used again would be freed, and made, over and over. */
@@ -2370,6 +2418,7 @@ static struct kunit_case transient_memmap_cases[] = {
 	BLOCK_CASE_SLOW(page_tables_go_with_the_last_block),
 	BLOCK_CASE_SLOW(direct_map_has_pinned_blocks_only),
 	BLOCK_CASE(direct_map_wants_whole_page_tables),
+	BLOCK_CASE(direct_map_agrees_with_other_mappings),
 	BLOCK_CASE(kept_block_serves_the_next_pin),
 	BLOCK_CASE_SLOW(idle_pool_empties_itself),
 	BLOCK_CASE_SLOW(block_in_use_does_not_age),
@@ -2377,6 +2426,7 @@ static struct kunit_case transient_memmap_cases[] = {
 	BLOCK_CASE(referenced_block_gets_a_second_chance),
 	BLOCK_CASE(shrinker_takes_cold_blocks_first),
 	BLOCK_CASE(pin_at_the_cap_takes_idle_blocks),
+	BLOCK_CASE(pin_at_the_cap_takes_some_of_many_idle_blocks),
 	BLOCK_CASE(revived_block_is_kept),
 	BLOCK_CASE(unregister_drops_kept_blocks),
 	BLOCK_CASE(flushes_are_batched),
