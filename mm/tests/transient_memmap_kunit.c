@@ -10,10 +10,8 @@
  */
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
-#include <linux/anon_inodes.h>
 #include <linux/completion.h>
 #include <linux/delay.h>
-#include <linux/file.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/irq_work.h>
@@ -25,6 +23,8 @@
 #include <linux/mman.h>
 #include <linux/mmzone.h>
 #include <linux/pgtable.h>
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
 #include <linux/tracepoint.h>
 #include <linux/prandom.h>
 #include <linux/rcupdate.h>

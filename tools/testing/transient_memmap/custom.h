@@ -29,10 +29,10 @@ static inline unsigned long max(unsigned long a, unsigned long b)
 	return a > b ? a : b;
 }
 
+#define min3(a, b, c)		min(a, min(b, c))
+
 /* What the kernel would complain about; the tests look at the count. */
 static int nr_warnings;
-/* What it would tell the operator */
-static int nr_errors;
 
 #define VM_WARN_ON_ONCE(cond)	WARN_ON(cond)
 #define WARN_ON(cond)							\
@@ -110,7 +110,7 @@ static inline struct task *get_current(void)
 #define rcu_dereference_check(p, cond)	\
 	({ WARN_ON(!(cond)); __atomic_load_n(&(p), __ATOMIC_ACQUIRE); })
 #define rcu_dereference_protected(p, ...)	READ_ONCE(p)
-#define kfree_rcu(p, ...)	do { synchronize_rcu(); kfree(p); } while (0)
+#define call_rcu(head, fn)	do { synchronize_rcu(); fn(head); } while (0)
 
 static inline void rcu_read_lock(void)
 {
@@ -367,7 +367,7 @@ static inline void cancel_delayed_work_sync(struct delayed_work *dwork)
 static long fail_nth, nr_objects, nr_pages, nr_memmap_pages;
 static bool fail_all;
 
-#define kzalloc_obj(obj)	kzalloc(sizeof(obj))
+#define kzalloc_obj(obj, ...)	kzalloc(sizeof(obj))
 #define memmap_pages_add(n)	__atomic_add_fetch(&nr_memmap_pages, n, 0)
 
 /* fail_nth: which allocation from now on shall fail */
@@ -444,8 +444,11 @@ static inline void *xa_load(struct xarray *xa, unsigned long index)
 static inline void *xa_store_range(struct xarray *xa, unsigned long first,
 				   unsigned long last, void *entry, int gfp)
 {
-	void *ret = entry && should_fail() ? ERR_PTR(-ENOMEM) : NULL;
+	void *ret = NULL;
 	int i;
+
+	if (entry && !(gfp & __GFP_NOFAIL) && should_fail())
+		ret = ERR_PTR(-ENOMEM);
 
 	pthread_mutex_lock(&xa->lock);
 	for (i = xa->nr - 1; i >= 0; i--)
@@ -614,6 +617,20 @@ static inline int mempool_init_node(mempool_t *pool, int min,
 	}
 	return 0;
 }
+
+static inline void *mempool_kmalloc(gfp_t gfp, void *size)
+{
+	return kzalloc((size_t)size);
+}
+
+static inline void mempool_kfree(void *elem, void *size)
+{
+	kfree(elem);
+}
+
+#define mempool_init_kmalloc_pool(pool, nr, size)			\
+	mempool_init_node(pool, nr, mempool_kmalloc, mempool_kfree,	\
+			  (void *)(size), GFP_KERNEL, 0)
 
 static inline void mempool_free(void *elem, mempool_t *pool)
 {

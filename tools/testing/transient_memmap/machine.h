@@ -46,6 +46,7 @@ static unsigned long nr_totalram = BIT(16);
 #define __folio_set_head(folio)		__set_bit(PG_head, &(folio)->flags)
 #define mm_zero_struct_page(p)		memset(p, 0, sizeof(struct page))
 #define copy_page(to, from)		memcpy(to, from, PAGE_SIZE)
+#define clear_page(p)			memset(p, 0, PAGE_SIZE)
 #define prep_compound_head(p, n) (((struct folio *)(p))->tail.order = (n))
 #define folio_ref_count(folio)		atomic_read(&(folio)->page._refcount)
 #define folio_set_count(folio, n)	set_page_count(&(folio)->page, n)
@@ -145,6 +146,7 @@ static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT }
 #define vmemmap_index(addr, size) (((addr) - (unsigned long)vmemmap) / (size))
 #define pmd_off_k(addr)		(page_tables + vmemmap_index(addr, PMD_SIZE))
 #define pmd_clear(pmd)	(WRITE_ONCE(tlb_has_table, true), *(pmd) = NULL)
+#define pmd_populate_kernel(mm, pmd, table)	(*(pmd) = (table))
 #define virt_to_ptdesc(p)		(p)
 
 static inline void remap(unsigned long addr, pte_t pte)
@@ -238,14 +240,18 @@ static inline pte_t *vmemmap_alloc_tables(unsigned long addr, int nid)
 	return *pmd;
 }
 
+/* It is of kzalloc(), or a page. */
 static inline void pagetable_free(pte_t *table)
 {
-	int i;
+	unsigned long i, nr = ((char *)table - direct_map) / PAGE_SIZE;
 
 	WARN_ON(READ_ONCE(tlb_has_table));
 	for (i = 0; i < PTRS_PER_PTE; i++)
 		WARN_ON(table[i].val);
-	kfree(table);
+	if (nr < NR_RAM)
+		__free_page(ram + nr);
+	else
+		kfree(table);
 }
 
 static inline void vmemmap_free(unsigned long start, unsigned long end,
@@ -276,8 +282,10 @@ struct direct_table {
 #define PAGES_PER_GIB			(PUD_SIZE / PAGE_SIZE)
 #define NR_GIB		(NR_SECTIONS * PAGES_PER_SECTION / PAGES_PER_GIB)
 
+/* A table above these is for fewer GiB than one of vmemmap's. */
+#define GIB_PER_UPPER			32UL
+
 static struct direct_table *direct_tables[NR_GIB];
-static bool direct_upper_tables[NR_GIB]; /* stay for good */
 
 static inline pmd_t *direct_pmd(unsigned long pfn)
 {
@@ -296,18 +304,27 @@ static inline int transient_direct_map_add(unsigned long start, unsigned long la
 	for (; i <= last / PAGES_PER_GIB; i++) {
 		if (should_fail())
 			return -ENOMEM;
-		direct_upper_tables[i] = true;
 		if (direct_tables[i])
 			return -EBUSY;
 	}
 	return 0;
 }
 
+static inline unsigned long transient_direct_map_end(unsigned long pfn)
+{
+	return ALIGN(pfn + 1, GIB_PER_UPPER * PAGES_PER_GIB);
+}
+
+/* Out of hotplug, another one keeps the table above from being freed. */
 static inline pmd_t *transient_direct_map_table(unsigned long pfn)
 {
-	struct direct_table **table = &direct_tables[pfn / PAGES_PER_GIB];
+	unsigned long nr = pfn / PAGES_PER_GIB;
+	struct direct_table **table = &direct_tables[nr];
+	int i, others = 0;
 
-	WARN_ON(!direct_upper_tables[pfn / PAGES_PER_GIB]);
+	for (i = 0; i < GIB_PER_UPPER; i++)
+		others += !!direct_tables[ALIGN_DOWN(nr, GIB_PER_UPPER) + i];
+	WARN_ON(!others && !READ_ONCE(hotplug_locked));
 	if (!*table)
 		*table = kzalloc(sizeof(**table));
 	return *table ? direct_pmd(pfn) : NULL;
