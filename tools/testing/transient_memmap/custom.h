@@ -618,9 +618,12 @@ static inline int mempool_init_node(mempool_t *pool, int min,
 	return 0;
 }
 
+/* Its memory is not zeroed, nor is what was freed. */
 static inline void *mempool_kmalloc(gfp_t gfp, void *size)
 {
-	return kzalloc((size_t)size);
+	void *p = kzalloc((size_t)size);
+
+	return p ? memset(p, 0xa5, (size_t)size) : NULL;
 }
 
 static inline void mempool_kfree(void *elem, void *size)
@@ -634,6 +637,8 @@ static inline void mempool_kfree(void *elem, void *size)
 
 static inline void mempool_free(void *elem, mempool_t *pool)
 {
+	if (pool->free == mempool_kfree)
+		memset(elem, 0x5a, (size_t)pool->data);
 	scoped_guard(spinlock, &pool->lock) {
 		if (pool->nr < pool->min) {
 			pool->elem[pool->nr++] = elem;

@@ -168,7 +168,10 @@ static inline void remap(unsigned long addr, pte_t pte)
 static inline void set_pte_at(void *mm, unsigned long addr, pte_t *ptep,
 			      pte_t pte)
 {
-	WARN_ON(ptep->val || READ_ONCE(tlb[vmemmap_index(addr, PAGE_SIZE)]));
+	unsigned long i = vmemmap_index(addr, PAGE_SIZE);
+
+	WARN_ON(*pmd_off_k(addr) + i % PTRS_PER_PTE != ptep);
+	WARN_ON(ptep->val || READ_ONCE(tlb[i]));
 	atomic_add_return(1, &pte_page(pte)->_mapcount);
 	*ptep = pte;
 	remap(addr, pte);
