@@ -17,10 +17,15 @@
 #include <linux/irq_work.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/memcontrol.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/mmzone.h>
 #include <linux/pgtable.h>
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/tracepoint.h>
 #include <linux/prandom.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
@@ -28,6 +33,7 @@
 #include <linux/sizes.h>
 #include <linux/workqueue.h>
 #include "../transient_memmap.h"
+#include "../internal.h"
 
 MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
 
@@ -98,21 +104,28 @@ static void unregister_action(void *pgmap)
 	memunmap_pages(pgmap);
 }
 
-/*
- * Returns 0 or the error; the test's end undoes it.  Nothing is cached unless the
- * test says so.
- */
-static int register_pgmap(struct kunit *test, struct dev_pagemap *pgmap)
+/* Returns 0 or the error; the test's end undoes it. */
+static int register_on_node(struct kunit *test, struct dev_pagemap *pgmap,
+			    int nid)
 {
-	void *addr = memremap_pages(pgmap, numa_mem_id());
+	void *addr = memremap_pages(pgmap, nid);
 
 	if (IS_ERR(addr))
 		return PTR_ERR(addr);
-	transient_memmap_set_cache(pgmap, 0);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
 							   unregister_action,
 							   pgmap));
 	return 0;
+}
+
+/* Nothing is cached unless the test says so. */
+static int register_pgmap(struct kunit *test, struct dev_pagemap *pgmap)
+{
+	int err = register_on_node(test, pgmap, numa_mem_id());
+
+	if (!err)
+		transient_memmap_set_cache(pgmap, 0);
+	return err;
 }
 
 static void unregister_pgmap(struct kunit *test, struct dev_pagemap *pgmap)
@@ -335,6 +348,51 @@ static void only_the_pinned_block_has_struct_pages(struct kunit *test)
 	unpin(test, block);
 	KUNIT_EXPECT_TRUE(test, eventually(!has_struct_page(block)));
 	expect_absent(test, block);
+}
+
+/* A stub that notes the node that it is asked for */
+static struct page *alloc_notes_node(int nid)
+{
+	*(int *)kunit_get_current_test()->priv = nid;
+	return alloc_pages_node(numa_mem_id(), GFP_KERNEL, 0);
+}
+
+static void expect_block_on_node(struct kunit *test, u64 start, int nid,
+				 int expected)
+{
+	unsigned long pfn = PHYS_PFN(start);
+	struct dev_pagemap *pgmap;
+	int asked = MAX_NUMNODES;
+
+	pgmap = new_pgmap(test, MEMORY_DEVICE_TRANSIENT, 1);
+	set_range(pgmap, 0, start, SECTION_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, register_on_node(test, pgmap, nid));
+	test->priv = &asked;
+	kunit_activate_static_stub(test, transient_block_page_alloc,
+				   alloc_notes_node);
+	pin(test, pfn);
+	kunit_deactivate_static_stub(test, transient_block_page_alloc);
+	KUNIT_EXPECT_EQ(test, asked, expected);
+	KUNIT_EXPECT_EQ(test, page_to_nid(pfn_to_page(pfn)), expected);
+	KUNIT_EXPECT_EQ(test, page_to_nid(pfn_to_page(pfn + block_nr - 1)),
+			expected);
+	unpin(test, pfn);
+	unregister_pgmap(test, pgmap);
+}
+
+/*
+ * I/O would reach across the machine for struct pages, or the core would count
+ * the pages for another node.  With one node, this sees that it is always asked
+ * for.
+ */
+static void block_page_is_of_the_ranges_node(struct kunit *test)
+{
+	u64 start = unused_memory(test, SECTION_SIZE);
+	int nid;
+
+	expect_block_on_node(test, start, NUMA_NO_NODE, numa_mem_id());
+	for_each_node_state(nid, N_MEMORY)
+		expect_block_on_node(test, start, nid, nid);
 }
 
 /*
@@ -752,6 +810,26 @@ static void pin_without_memory_takes_the_reserve(struct kunit *test)
 	expect_idle(test, pgmap);
 }
 
+/*
+ * A host whose operator has set nothing would lose its memory to a hostile guest,
+ * or have pins that stay for ever.
+ */
+static void defaults_are_bounded(struct kunit *test)
+{
+	u64 start = unused_memory(test, SECTION_SIZE);
+	unsigned long cap = max(totalram_pages() / 64, 1UL);
+	struct dev_pagemap *pgmap;
+
+	pgmap = new_pgmap(test, MEMORY_DEVICE_TRANSIENT, 1);
+	set_range(pgmap, 0, start, SECTION_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, register_on_node(test, pgmap, numa_mem_id()));
+	EXPECT_STAT(test, pgmap, cap, cap);
+	EXPECT_STAT(test, pgmap, cache, cap / 2);
+	EXPECT_STAT(test, pgmap, longterm_cap, 0);
+	EXPECT_STAT(test, pgmap, block_size, block_nr * PAGE_SIZE);
+	EXPECT_STAT(test, pgmap, live, 0);
+}
+
 /* What an administrator forbids would be pinned nevertheless. */
 static void cap_of_zero_refuses_pins(struct kunit *test)
 {
@@ -789,6 +867,34 @@ static void cap_limits_live_blocks(struct kunit *test)
 	pin(test, nth_block(pfn, 2));
 	EXPECT_STAT(test, pgmap, live, 3);
 	EXPECT_STAT(test, pgmap, peak, 3);
+}
+
+/* A guest at its limit would make the I/O of all others fail. */
+static void cap_of_one_pool_leaves_the_other(struct kunit *test)
+{
+	struct dev_pagemap *full, *other;
+	unsigned long pfn, other_pfn;
+	int i;
+
+	full = register_section(test, &pfn);
+	other = register_section(test, &other_pfn);
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cap(full, 2));
+	pin(test, nth_block(pfn, 0));
+	pin(test, nth_block(pfn, 1));
+	for (i = 0; i < 4; i++) {
+		KUNIT_EXPECT_EQ(test, -ENOMEM,
+				try_pin(test, nth_block(pfn, 2 + i)));
+		pin(test, nth_block(other_pfn, i));
+	}
+	EXPECT_STAT(test, full, live, 2);
+	EXPECT_STAT(test, full, failed, 4);
+	EXPECT_STAT(test, other, live, 4);
+	EXPECT_STAT(test, other, failed, 0);
+
+	/* Nor is there room in one for what goes in the other. */
+	unpin(test, other_pfn);
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(other).live == 3));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, try_pin(test, nth_block(pfn, 2)));
 }
 
 /* Lowering the cap would break I/O that is under way. */
@@ -917,6 +1023,8 @@ static void pinner_stop(void *data)
 {
 	struct pinner *pinner = data;
 
+	/* Of a test that failed, it may wait still. */
+	send_sig(SIGKILL, pinner->task, 1);
 	kthread_stop(pinner->task);
 	if (!IS_ERR(pinner->page))
 		folio_put(page_folio(pinner->page));
@@ -936,6 +1044,17 @@ static struct pinner *pinner_start(struct kunit *test, unsigned long pfn)
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, pinner_stop,
 							   pinner));
 	return pinner;
+}
+
+static bool pinner_waits(struct pinner *pinner)
+{
+	return eventually(READ_ONCE(pinner->task->__state) == TASK_KILLABLE) &&
+	       !completion_done(&pinner->done);
+}
+
+static bool pinner_goes_on(struct pinner *pinner)
+{
+	return wait_for_completion_timeout(&pinner->done, PATIENCE / 2);
 }
 
 /* Pin and unpin in a loop would free the block twice, or under the last pin. */
@@ -1062,6 +1181,146 @@ static struct completion *alloc_is_held_up(struct kunit *test)
 	kunit_activate_static_stub(test, transient_block_page_alloc,
 				   alloc_when_told);
 	return go;
+}
+
+/* The same, and there is no memory */
+static struct page *alloc_fails_when_told(int nid)
+{
+	struct completion *go = kunit_get_current_test()->priv;
+
+	wait_for_completion_timeout(go, PATIENCE);
+	return NULL;
+}
+
+/* One I/O fails for want of memory, and another one would hang for good. */
+static void failed_pin_wakes_those_who_wait(struct kunit *test)
+{
+	struct pinner *owner, *waiter;
+	struct dev_pagemap *pgmap;
+	struct completion *go;
+	unsigned long pfn, block;
+
+	pgmap = register_section(test, &pfn);
+	kunit_activate_static_stub(test, transient_block_page_alloc,
+				   alloc_fails);
+	for (block = pfn; !try_pin(test, block); block = nth_block(block, 1))
+		KUNIT_ASSERT_LT(test, block, nth_block(pfn, 20));
+
+	go = alloc_is_held_up(test);
+	kunit_activate_static_stub(test, transient_block_page_alloc,
+				   alloc_fails_when_told);
+	owner = pinner_start(test, block);
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live ==
+					   (block - pfn) / block_nr + 1));
+	waiter = pinner_start(test, block + 1);
+	KUNIT_EXPECT_TRUE(test, pinner_waits(waiter));
+
+	/* Who was woken tries for itself. */
+	complete_all(go);
+	KUNIT_EXPECT_TRUE(test, pinner_goes_on(owner));
+	KUNIT_EXPECT_TRUE(test, pinner_goes_on(waiter));
+	KUNIT_EXPECT_PTR_EQ(test, owner->page, (struct page *)ERR_PTR(-ENOMEM));
+	KUNIT_EXPECT_PTR_EQ(test, waiter->page, (struct page *)ERR_PTR(-ENOMEM));
+	EXPECT_STAT(test, pgmap, failed, 3);
+	expect_absent(test, block);
+
+	kunit_deactivate_static_stub(test, transient_block_page_alloc);
+	pin(test, block);
+}
+
+/*
+ * The worker is held up after it has unmapped a block, and before it is absent:
+ * where it tells that the block was freed.
+ */
+struct free_probe {
+	struct tracepoint *tp;
+	bool called;
+	bool go;
+};
+
+#ifdef CONFIG_TRACEPOINTS
+static void free_probe_waits(void *data, unsigned long pfn, unsigned int order)
+{
+	struct free_probe *probe = data;
+	unsigned long end = jiffies + 10 * HZ;
+
+	WRITE_ONCE(probe->called, true);
+	while (!READ_ONCE(probe->go) && time_before(jiffies, end))
+		cpu_relax();
+}
+
+static void free_probe_remove(void *data)
+{
+	struct free_probe *probe = data;
+
+	WRITE_ONCE(probe->go, true);
+	tracepoint_probe_unregister(probe->tp, free_probe_waits, probe);
+	tracepoint_synchronize_unregister();
+}
+
+static void free_probe_find(struct tracepoint *tp, void *data)
+{
+	struct free_probe *probe = data;
+
+	if (!strcmp(tp->name, "transient_memmap_free"))
+		probe->tp = tp;
+}
+
+static struct free_probe *freeing_is_held_up(struct kunit *test)
+{
+	struct free_probe *probe;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "the worker needs a CPU of its own");
+	probe = kunit_kzalloc(test, sizeof(*probe), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, probe);
+	for_each_kernel_tracepoint(free_probe_find, probe);
+	KUNIT_ASSERT_NOT_NULL(test, probe->tp);
+	KUNIT_ASSERT_EQ(test, 0, tracepoint_probe_register(probe->tp,
+							   free_probe_waits,
+							   probe));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
+							   free_probe_remove,
+							   probe));
+	return probe;
+}
+#else
+static void free_probe_remove(void *data)
+{
+}
+
+static struct free_probe *freeing_is_held_up(struct kunit *test)
+{
+	kunit_skip(test, "CONFIG_TRACEPOINTS is not set");
+	return NULL;
+}
+#endif
+
+/* A CPU would use the last page that was mapped, or the pin would hang. */
+static void pin_waits_for_a_block_that_is_unmapped(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	struct free_probe *probe;
+	struct pinner *waiter;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	pin(test, pfn);
+	probe = freeing_is_held_up(test);
+	unpin(test, pfn);
+	KUNIT_ASSERT_TRUE(test, eventually(READ_ONCE(probe->called)));
+	expect_absent(test, pfn);
+	waiter = pinner_start(test, pfn + 1);
+	KUNIT_EXPECT_TRUE(test, pinner_waits(waiter));
+	KUNIT_EXPECT_FALSE(test, has_struct_page(pfn));
+	EXPECT_STAT(test, pgmap, populated, 1);
+
+	kunit_release_action(test, free_probe_remove, probe);
+	KUNIT_EXPECT_TRUE(test, pinner_goes_on(waiter));
+	KUNIT_EXPECT_PTR_EQ(test, waiter->page, pfn_to_page(pfn + 1));
+	EXPECT_STAT(test, pgmap, populated, 2);
+	EXPECT_STAT(test, pgmap, freed, 1);
+	EXPECT_STAT(test, pgmap, live, 1);
 }
 
 /* A process could not be killed while it waits for struct pages. */
@@ -1692,6 +1951,124 @@ static void referenced_block_gets_a_second_chance(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, transient_memmap_live(nth_block(pfn, 2)));
 }
 
+/* A mapping of the range that begins at the pfn in the file's private_data */
+static vm_fault_t mapped_fault(struct vm_fault *vmf)
+{
+	unsigned long pfn = *(unsigned long *)vmf->vma->vm_file->private_data;
+
+	return vmf_insert_pfn(vmf->vma, vmf->address, pfn + vmf->pgoff);
+}
+
+static const struct vm_operations_struct mapped_vm_ops = {
+	.fault = mapped_fault,
+	.transient_memmap = true,
+};
+
+static int mapped_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_ops = &mapped_vm_ops;
+	return 0;
+}
+
+static const struct file_operations mapped_fops = {
+	.owner = THIS_MODULE,
+	.mmap = mapped_mmap,
+};
+
+static unsigned long map_section(struct kunit *test, unsigned long *pfn)
+{
+	struct file *file = anon_inode_getfile("kunit", &mapped_fops, pfn,
+					       O_RDWR);
+	unsigned long addr;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
+	addr = kunit_vm_mmap(test, file, 0, SECTION_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_SHARED, 0);
+	fput(file);
+	KUNIT_ASSERT_NE(test, addr, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
+	return addr;
+}
+
+static void gup_and_unpin(struct kunit *test, unsigned long addr)
+{
+	struct page *page;
+
+	KUNIT_ASSERT_EQ(test, 1, pin_user_pages_fast(addr, 1, FOLL_WRITE, &page));
+	unpin_user_page(page);
+}
+
+/* One pass over all shrinkers, as reclaim does in need */
+static void shrink_all_nodes(void)
+{
+	int nid;
+
+	for_each_online_node(nid)
+		/* Not for modules */
+		if (IS_BUILTIN(CONFIG_TRANSIENT_MEMMAP_KUNIT_TEST))
+			shrink_slab(GFP_KERNEL, nid, root_mem_cgroup, 0);
+}
+
+/* Returns false if it took so long that the pool may have aged meanwhile. */
+static bool shrink_one_hot_of_ten(struct kunit *test, struct dev_pagemap *pgmap,
+				  unsigned long pfn, unsigned long addr)
+{
+	unsigned long end = jiffies + HZ / 4;
+	struct transient_memmap_stats kept, first, second;
+	int i;
+
+	transient_memmap_set_cache(pgmap, 100);
+	for (i = 0; i < 10; i++)
+		pin_and_unpin(test, nth_block(pfn, i));
+	gup_and_unpin(test, addr + 3 * block_nr * PAGE_SIZE);
+	pin(test, nth_block(pfn, 5));
+	kept = stats_of(pgmap);
+	shrink_all_nodes();
+	first = stats_of(pgmap);
+	shrink_all_nodes();
+	second = stats_of(pgmap);
+	if (time_after(jiffies, end))
+		return false;
+
+	KUNIT_EXPECT_EQ(test, kept.cached, 10UL);
+	/* What is in use, or was a moment ago */
+	KUNIT_EXPECT_EQ(test, first.cached, 2UL);
+	/* But only a moment ago */
+	KUNIT_EXPECT_EQ(test, second.cached, 1UL);
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live == 1));
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(nth_block(pfn, 5)));
+	return true;
+}
+
+/*
+ * The OOM killer would come while the pool keeps what nobody uses; or memory
+ * pressure would take from I/O what it needs next.
+ */
+static void shrinker_takes_cold_blocks_first(struct kunit *test)
+{
+	u64 start = unused_memory(test, SECTION_SIZE);
+	unsigned long pfn = PHYS_PFN(start), addr;
+	struct dev_pagemap *pgmap;
+	int tries = 10;
+	bool in_time;
+
+	if (!IS_BUILTIN(CONFIG_TRANSIENT_MEMMAP_KUNIT_TEST))
+		kunit_skip(test, "a module can't ask shrinkers");
+	addr = map_section(test, &pfn);
+	/* What others keep would take the time. */
+	shrink_all_nodes();
+	do {
+		pgmap = register_range(test, start, SECTION_SIZE);
+		in_time = shrink_one_hot_of_ten(test, pgmap, pfn, addr);
+		if (!in_time)
+			unpin(test, nth_block(pfn, 5));
+		if (!in_time)
+			unregister_pgmap(test, pgmap);
+	} while (!in_time && --tries);
+	KUNIT_EXPECT_TRUE(test, in_time);
+}
+
 /* A pin would fail for want of memory that holds nothing in use. */
 static void pin_at_the_cap_takes_idle_blocks(struct kunit *test)
 {
@@ -1865,6 +2242,66 @@ static void poisoned_page_is_refused_and_neighbours_are_not(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, transient_memmap_unpoison(pfn + 3), -EIO);
 }
 
+static void expect_poisoned_and_live(struct kunit *test, unsigned long pfn)
+{
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(pfn));
+	scoped_guard(rcu)
+		KUNIT_EXPECT_FALSE(test, transient_pfn_live(pfn));
+}
+
+/* I/O would bring bad data if the error came while its block was being freed. */
+static void block_poisoned_while_hidden_is_revived_so(struct kunit *test)
+{
+	struct rcu_reader *reader;
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	pin(test, pfn);
+	reader = rcu_reader_start(test);
+	unpin(test, pfn);
+	KUNIT_ASSERT_TRUE(test, eventually(!transient_memmap_live(pfn)));
+	poison(test, pfn + 3);
+	KUNIT_EXPECT_FALSE(test, transient_memmap_live(pfn));
+
+	KUNIT_EXPECT_EQ(test, try_pin(test, pfn + 3), -EHWPOISON);
+	pin(test, pfn + 2);
+	expect_poisoned_and_live(test, pfn);
+	KUNIT_EXPECT_EQ(test, try_pin(test, pfn + 3), -EHWPOISON);
+	pin(test, pfn + 4);
+	EXPECT_STAT(test, pgmap, populated, 1);
+	kunit_release_action(test, rcu_reader_stop, reader);
+
+	unpin(test, pfn + 2);
+	unpin(test, pfn + 4);
+	expect_idle(test, pgmap);
+	expect_absent(test, pfn);
+}
+
+/* The same if it came while the block was made. */
+static void block_poisoned_while_populating_is_live_so(struct kunit *test)
+{
+	struct completion *go;
+	struct pinner *owner;
+	struct dev_pagemap *pgmap;
+	unsigned long pfn;
+
+	pgmap = register_section(test, &pfn);
+	go = alloc_is_held_up(test);
+	owner = pinner_start(test, pfn + 2);
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live == 1));
+	poison(test, pfn + 3);
+	KUNIT_EXPECT_FALSE(test, completion_done(&owner->done));
+	complete_all(go);
+	KUNIT_EXPECT_TRUE(test, pinner_goes_on(owner));
+	KUNIT_EXPECT_PTR_EQ(test, owner->page, pfn_to_page(pfn + 2));
+
+	expect_poisoned_and_live(test, pfn);
+	KUNIT_EXPECT_EQ(test, try_pin(test, pfn + 3), -EHWPOISON);
+	pin(test, pfn + 4);
+	EXPECT_STAT(test, pgmap, populated, 1);
+}
+
 /* The error is the memory's, not the range's. */
 static void poison_outlives_block_and_range(struct kunit *test)
 {
@@ -1952,6 +2389,7 @@ static struct kunit_case transient_memmap_cases[] = {
 	BLOCK_CASE(pages_of_a_block_share_its_folio),
 	BLOCK_CASE(only_live_blocks_are_had_without_populating),
 	BLOCK_CASE(only_the_pinned_block_has_struct_pages),
+	BLOCK_CASE(block_page_is_of_the_ranges_node),
 	BLOCK_CASE(last_unpin_gives_the_memory_back),
 	BLOCK_CASE(block_is_repopulated_after_it_went),
 	BLOCK_CASE(last_unpin_in_hard_irq_frees),
@@ -1968,17 +2406,23 @@ static struct kunit_case transient_memmap_cases[] = {
 	BLOCK_CASE(foreign_pfn_is_left_alone),
 	BLOCK_CASE(other_pgmaps_have_no_pool),
 	BLOCK_CASE(pin_without_memory_takes_the_reserve),
+	BLOCK_CASE(defaults_are_bounded),
 	BLOCK_CASE(cap_of_zero_refuses_pins),
 	BLOCK_CASE(cap_limits_live_blocks),
+	BLOCK_CASE(cap_of_one_pool_leaves_the_other),
 	BLOCK_CASE(cap_below_live_waits_for_blocks_to_go),
 	BLOCK_CASE(pin_at_the_cap_waits_for_a_dying_block),
 	BLOCK_CASE(poisoned_page_is_refused_and_neighbours_are_not),
+	BLOCK_CASE(block_poisoned_while_hidden_is_revived_so),
+	BLOCK_CASE(block_poisoned_while_populating_is_live_so),
 	BLOCK_CASE(poison_outlives_block_and_range),
 	BLOCK_CASE(longterm_pins_have_a_cap),
 	BLOCK_CASE(new_pin_revives_a_dying_block),
 	BLOCK_CASE(new_pin_revives_a_block_being_freed),
 	BLOCK_CASE(block_dies_again_while_being_freed),
 	BLOCK_CASE(fatal_signal_ends_the_wait),
+	BLOCK_CASE(failed_pin_wakes_those_who_wait),
+	BLOCK_CASE(pin_waits_for_a_block_that_is_unmapped),
 	BLOCK_CASE(pins_of_one_block_populate_once),
 	BLOCK_CASE(unregister_waits_for_pins_and_refuses_new),
 	BLOCK_CASE(unregister_follows_last_unpin),
@@ -1992,6 +2436,7 @@ static struct kunit_case transient_memmap_cases[] = {
 	BLOCK_CASE_SLOW(block_in_use_does_not_age),
 	BLOCK_CASE(cache_limits_kept_blocks),
 	BLOCK_CASE(referenced_block_gets_a_second_chance),
+	BLOCK_CASE(shrinker_takes_cold_blocks_first),
 	BLOCK_CASE(pin_at_the_cap_takes_idle_blocks),
 	BLOCK_CASE(pin_at_the_cap_takes_some_of_many_idle_blocks),
 	BLOCK_CASE(revived_block_is_kept),

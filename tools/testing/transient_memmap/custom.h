@@ -29,6 +29,8 @@ static inline unsigned long max(unsigned long a, unsigned long b)
 	return a > b ? a : b;
 }
 
+#define min3(a, b, c)		min(a, min(b, c))
+
 /* What the kernel would complain about; the tests look at the count. */
 static int nr_warnings;
 
@@ -108,7 +110,7 @@ static inline struct task *get_current(void)
 #define rcu_dereference_check(p, cond)	\
 	({ WARN_ON(!(cond)); __atomic_load_n(&(p), __ATOMIC_ACQUIRE); })
 #define rcu_dereference_protected(p, ...)	READ_ONCE(p)
-#define kfree_rcu(p, ...)	do { synchronize_rcu(); kfree(p); } while (0)
+#define call_rcu(head, fn)	do { synchronize_rcu(); fn(head); } while (0)
 
 static inline void rcu_read_lock(void)
 {
@@ -245,7 +247,6 @@ static int wq_running;
 #define INIT_DELAYED_WORK(w, fn)	INIT_WORK(&(w)->work, fn)
 #define DECLARE_DELAYED_WORK(name, fn)	\
 	struct delayed_work name = { { .func = fn } }
-#define queue_work(q, w)		((void)(q), queue_work_in(w, 0))
 #define queue_delayed_work(q, w, delay)	\
 	((void)(q), queue_work_in(&(w)->work, delay))
 #define wq_wait()			pthread_cond_wait(&wq.cond, &wq.mutex)
@@ -263,6 +264,24 @@ static inline bool queue_work_in(struct work_struct *w, unsigned long delay)
 	w->due = wq_now + delay;
 	list_add_tail(&w->entry, &wq_pending);
 	return true;
+}
+
+/* Once, and in a thread of its own: it may sleep for long, and free the work. */
+static inline void *work_thread(void *arg)
+{
+	struct work_struct *w = arg;
+
+	w->func(w);
+	return NULL;
+}
+
+static inline void queue_work(struct workqueue_struct *q, struct work_struct *w)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, work_thread, w))
+		abort();
+	pthread_detach(thread);
 }
 
 static inline struct work_struct *wq_next(void)
@@ -348,7 +367,7 @@ static inline void cancel_delayed_work_sync(struct delayed_work *dwork)
 static long fail_nth, nr_objects, nr_pages, nr_memmap_pages;
 static bool fail_all;
 
-#define kzalloc_obj(obj)	kzalloc(sizeof(obj))
+#define kzalloc_obj(obj, ...)	kzalloc(sizeof(obj))
 #define memmap_pages_add(n)	__atomic_add_fetch(&nr_memmap_pages, n, 0)
 
 /* fail_nth: which allocation from now on shall fail */
@@ -425,8 +444,11 @@ static inline void *xa_load(struct xarray *xa, unsigned long index)
 static inline void *xa_store_range(struct xarray *xa, unsigned long first,
 				   unsigned long last, void *entry, int gfp)
 {
-	void *ret = entry && should_fail() ? ERR_PTR(-ENOMEM) : NULL;
+	void *ret = NULL;
 	int i;
+
+	if (entry && !(gfp & __GFP_NOFAIL) && should_fail())
+		ret = ERR_PTR(-ENOMEM);
 
 	pthread_mutex_lock(&xa->lock);
 	for (i = xa->nr - 1; i >= 0; i--)
@@ -442,10 +464,15 @@ static inline void *xa_store_range(struct xarray *xa, unsigned long first,
 	return ret;
 }
 
+/* One that fails has stored nothing. */
 static inline void *xa_store(struct xarray *xa, unsigned long index,
 			     void *entry, int gfp)
 {
-	return xa_store_range(xa, index, index, entry, gfp);
+	void *ret = xa_store_range(xa, index, index, entry, gfp);
+
+	if (ret)
+		xa_store_range(xa, index, index + PAGES_PER_SUBSECTION - 1, NULL, 0);
+	return ret;
 }
 
 static inline void *xa_erase(struct xarray *xa, unsigned long index)
@@ -591,8 +618,27 @@ static inline int mempool_init_node(mempool_t *pool, int min,
 	return 0;
 }
 
+/* Its memory is not zeroed, nor is what was freed. */
+static inline void *mempool_kmalloc(gfp_t gfp, void *size)
+{
+	void *p = kzalloc((size_t)size);
+
+	return p ? memset(p, 0xa5, (size_t)size) : NULL;
+}
+
+static inline void mempool_kfree(void *elem, void *size)
+{
+	kfree(elem);
+}
+
+#define mempool_init_kmalloc_pool(pool, nr, size)			\
+	mempool_init_node(pool, nr, mempool_kmalloc, mempool_kfree,	\
+			  (void *)(size), GFP_KERNEL, 0)
+
 static inline void mempool_free(void *elem, mempool_t *pool)
 {
+	if (pool->free == mempool_kfree)
+		memset(elem, 0x5a, (size_t)pool->data);
 	scoped_guard(spinlock, &pool->lock) {
 		if (pool->nr < pool->min) {
 			pool->elem[pool->nr++] = elem;

@@ -24,8 +24,11 @@ struct folio {
 
 static struct page *vmemmap, ram[NR_RAM];
 static char *direct_map;
-static int ram_fd, ram_nid;
+static int ram_fd;
+/* The node that memory comes from, if not from the one that is asked for */
+static int ram_nid = NUMA_NO_NODE;
 static bool has_mask;
+static unsigned long nr_totalram = BIT(16);
 
 #define compound_info_has_mask()	has_mask
 #define pfn_to_page(pfn)		(vmemmap + (pfn))
@@ -43,6 +46,7 @@ static bool has_mask;
 #define __folio_set_head(folio)		__set_bit(PG_head, &(folio)->flags)
 #define mm_zero_struct_page(p)		memset(p, 0, sizeof(struct page))
 #define copy_page(to, from)		memcpy(to, from, PAGE_SIZE)
+#define clear_page(p)			memset(p, 0, PAGE_SIZE)
 #define prep_compound_head(p, n) (((struct folio *)(p))->tail.order = (n))
 #define folio_ref_count(folio)		atomic_read(&(folio)->page._refcount)
 #define folio_set_count(folio, n)	set_page_count(&(folio)->page, n)
@@ -94,9 +98,10 @@ static inline int folio_ref_add(struct folio *folio, int n)
 /* RAM's: _refcount says allocated, _mapcount how many PTEs and TLBs map it. */
 static inline struct page *alloc_pages_node(int nid, int gfp, int order)
 {
+	int zero = 0, other = READ_ONCE(ram_nid);
 	struct page *page = ram;
-	int zero = 0;
 
+	WARN_ON(nid < 0 || nid >= NR_NODES);
 	if (should_fail())
 		return NULL;
 	while (!atomic_try_cmpxchg(&page->_refcount, &zero, 1)) {
@@ -105,7 +110,7 @@ static inline struct page *alloc_pages_node(int nid, int gfp, int order)
 			return NULL;
 	}
 	__atomic_add_fetch(&nr_pages, 1, 0);
-	set_page_links(page, 0, READ_ONCE(ram_nid), 0);
+	set_page_links(page, 0, other == NUMA_NO_NODE ? nid : other, 0);
 	page->lru.next = LIST_POISON1;
 	page->private = -1;
 	memset(page_address(page), 0xa5, PAGE_SIZE);
@@ -126,7 +131,10 @@ pte_t { unsigned long val; };
 
 static pte_t *page_tables[NR_SECTIONS];
 static struct page *tlb[VMEMMAP_SIZE / PAGE_SIZE];
-static bool tlb_has_table, hotplug_locked;
+/* That of a section has something; a table that was cut may be in use. */
+static bool tlb_section[NR_SECTIONS], tlb_has_table;
+static bool hotplug_locked;
+static int table_nid; /* that the last page table was asked for */
 static void (*before_flush)(void);
 static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT };
 
@@ -137,7 +145,8 @@ static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT }
 #define ptep_get(ptep)			(*(ptep))
 #define vmemmap_index(addr, size) (((addr) - (unsigned long)vmemmap) / (size))
 #define pmd_off_k(addr)		(page_tables + vmemmap_index(addr, PMD_SIZE))
-#define pmd_clear(pmd)			(tlb_has_table = true, *(pmd) = NULL)
+#define pmd_clear(pmd)	(WRITE_ONCE(tlb_has_table, true), *(pmd) = NULL)
+#define pmd_populate_kernel(mm, pmd, table)	(*(pmd) = (table))
 #define virt_to_ptdesc(p)		(p)
 
 static inline void remap(unsigned long addr, pte_t pte)
@@ -159,7 +168,10 @@ static inline void remap(unsigned long addr, pte_t pte)
 static inline void set_pte_at(void *mm, unsigned long addr, pte_t *ptep,
 			      pte_t pte)
 {
-	WARN_ON(ptep->val || READ_ONCE(tlb[vmemmap_index(addr, PAGE_SIZE)]));
+	unsigned long i = vmemmap_index(addr, PAGE_SIZE);
+
+	WARN_ON(*pmd_off_k(addr) + i % PTRS_PER_PTE != ptep);
+	WARN_ON(ptep->val || READ_ONCE(tlb[i]));
 	atomic_add_return(1, &pte_page(pte)->_mapcount);
 	*ptep = pte;
 	remap(addr, pte);
@@ -168,6 +180,7 @@ static inline void set_pte_at(void *mm, unsigned long addr, pte_t *ptep,
 static inline void pte_clear(void *mm, unsigned long addr, pte_t *ptep)
 {
 	WRITE_ONCE(tlb[vmemmap_index(addr, PAGE_SIZE)], pte_page(*ptep));
+	(void)xchg(&tlb_section[vmemmap_index(addr, PMD_SIZE)], true);
 	/* For TSan, and whoever has a stale translation: nothing of use */
 	if (!(ptep->val & PAGE_KERNEL_RO))
 		memset((void *)addr, 0xee, PAGE_SIZE);
@@ -175,24 +188,42 @@ static inline void pte_clear(void *mm, unsigned long addr, pte_t *ptep)
 	remap(addr, *ptep);
 }
 
-static inline void flush_tlb_kernel_range(unsigned long start,
-					  unsigned long end)
+static inline void flush_tlb(unsigned long i, unsigned long end)
 {
-	unsigned long i = vmemmap_index(start, PAGE_SIZE);
 	struct page *page;
 
-	if (before_flush)
-		before_flush();
-	for (; i < vmemmap_index(end, PAGE_SIZE); i++) {
+	for (; i < end; i++) {
 		page = READ_ONCE(tlb[i]) ? xchg(&tlb[i], NULL) : NULL;
 		if (page)
 			atomic_add_return(-1, &page->_mapcount);
 	}
 }
 
+static inline void flush_tlb_kernel_range(unsigned long start,
+					  unsigned long end)
+{
+	if (before_flush)
+		before_flush();
+	flush_tlb(vmemmap_index(start, PAGE_SIZE), vmemmap_index(end, PAGE_SIZE));
+}
+
+/* The direct map's share of it, by block */
+static bool direct_tlb[NR_SECTIONS * PAGES_PER_SECTION / PTRS_PER_PTE];
+static bool direct_tlb_any;
+
 static inline void flush_tlb_all(void)
 {
-	tlb_has_table = false;
+	int i;
+
+	if (before_flush)
+		before_flush();
+	for (i = 0; i < NR_SECTIONS; i++)
+		if (READ_ONCE(tlb_section[i]) && xchg(&tlb_section[i], false))
+			flush_tlb(i * PTRS_PER_PTE, (i + 1) * PTRS_PER_PTE);
+	if (xchg(&direct_tlb_any, false))
+		for (i = 0; i < ARRAY_SIZE(direct_tlb); i++)
+			WRITE_ONCE(direct_tlb[i], false);
+	WRITE_ONCE(tlb_has_table, false);
 }
 
 /* Out of hotplug, the upper tables are there already: no anchor is missing. */
@@ -206,19 +237,24 @@ static inline pte_t *vmemmap_alloc_tables(unsigned long addr, int nid)
 		others += !!upper[i];
 	WARN_ON(!others && !READ_ONCE(hotplug_locked));
 	WARN_ON(*pmd && !READ_ONCE(hotplug_locked));
+	table_nid = nid;
 	if (!*pmd)
 		*pmd = kzalloc(PAGE_SIZE);
 	return *pmd;
 }
 
+/* It is of kzalloc(), or a page. */
 static inline void pagetable_free(pte_t *table)
 {
-	int i;
+	unsigned long i, nr = ((char *)table - direct_map) / PAGE_SIZE;
 
-	WARN_ON(tlb_has_table);
+	WARN_ON(READ_ONCE(tlb_has_table));
 	for (i = 0; i < PTRS_PER_PTE; i++)
 		WARN_ON(table[i].val);
-	kfree(table);
+	if (nr < NR_RAM)
+		__free_page(ram + nr);
+	else
+		kfree(table);
 }
 
 static inline void vmemmap_free(unsigned long start, unsigned long end,
@@ -235,42 +271,108 @@ static inline void vmemmap_free(unsigned long start, unsigned long end,
 DEFINE_LOCK_GUARD_1(mmap_read_lock, struct mm_struct, (void)_T, (void)_T);
 
 /*
- * No pool here has PGMAP_TRANSIENT_DIRECT_MAP: that is for KUnit, with page tables
- * that are the kernel's.
+ * The direct map of transient memory, which maps nothing: it has a page table for
+ * each GiB, and in that an entry for each block.
  */
 #define pmd_t				struct pmd
 pmd_t { unsigned long val; };
 
-static inline int transient_direct_map_add(unsigned long start, unsigned long last)
+struct direct_table {
+	struct list_head list;
+	pmd_t pmds[PTRS_PER_PTE];
+};
+
+#define PAGES_PER_GIB			(PUD_SIZE / PAGE_SIZE)
+#define NR_GIB		(NR_SECTIONS * PAGES_PER_SECTION / PAGES_PER_GIB)
+
+/* A table above these is for fewer GiB than one of vmemmap's. */
+#define GIB_PER_UPPER			32UL
+
+static struct direct_table *direct_tables[NR_GIB];
+
+static inline pmd_t *direct_pmd(unsigned long pfn)
 {
-	return WARN_ON(true);
+	struct direct_table *table = direct_tables[pfn / PAGES_PER_GIB];
+
+	return table ? &table->pmds[pfn % PAGES_PER_GIB / PTRS_PER_PTE] : NULL;
 }
 
+static inline int transient_direct_map_add(unsigned long start, unsigned long last)
+{
+	unsigned long i = start / PAGES_PER_GIB;
+
+	WARN_ON(!READ_ONCE(hotplug_locked));
+	if ((start | (last + 1)) % PAGES_PER_GIB)
+		return -EINVAL;
+	for (; i <= last / PAGES_PER_GIB; i++) {
+		if (should_fail())
+			return -ENOMEM;
+		if (direct_tables[i])
+			return -EBUSY;
+	}
+	return 0;
+}
+
+static inline unsigned long transient_direct_map_end(unsigned long pfn)
+{
+	return ALIGN(pfn + 1, GIB_PER_UPPER * PAGES_PER_GIB);
+}
+
+/* Out of hotplug, another one keeps the table above from being freed. */
 static inline pmd_t *transient_direct_map_table(unsigned long pfn)
 {
-	WARN_ON(true);
-	return NULL;
+	unsigned long nr = pfn / PAGES_PER_GIB;
+	struct direct_table **table = &direct_tables[nr];
+	int i, others = 0;
+
+	for (i = 0; i < GIB_PER_UPPER; i++)
+		others += !!direct_tables[ALIGN_DOWN(nr, GIB_PER_UPPER) + i];
+	WARN_ON(!others && !READ_ONCE(hotplug_locked));
+	if (!*table)
+		*table = kzalloc(sizeof(**table));
+	return *table ? direct_pmd(pfn) : NULL;
 }
 
 static inline void transient_direct_map_cut(unsigned long pfn,
 					    struct list_head *tables)
 {
-	WARN_ON(true);
+	struct direct_table **table = &direct_tables[pfn / PAGES_PER_GIB];
+	int i;
+
+	if (!*table)
+		return;
+	for (i = 0; i < PTRS_PER_PTE; i++)
+		WARN_ON(READ_ONCE((*table)->pmds[i].val));
+	WRITE_ONCE(tlb_has_table, true);
+	list_add(&(*table)->list, tables);
+	*table = NULL;
 }
 
 static inline void transient_direct_map_free(struct list_head *tables)
 {
-	WARN_ON(!list_empty(tables));
+	struct direct_table *table, *tmp;
+
+	WARN_ON(!list_empty(tables) && READ_ONCE(tlb_has_table));
+	list_for_each_entry_safe(table, tmp, tables, list)
+		kfree(table);
 }
 
 static inline void transient_direct_map_block(pmd_t *pmd, unsigned long pfn)
 {
-	WARN_ON(true);
+	WARN_ON(pmd != direct_pmd(pfn) || pfn % PTRS_PER_PTE);
+	WARN_ON(READ_ONCE(pmd->val));
+	WARN_ON(READ_ONCE(direct_tlb[pfn / PTRS_PER_PTE]));
+	WRITE_ONCE(pmd->val, pfn * PAGE_SIZE | 1);
 }
 
 static inline void transient_direct_unmap_block(pmd_t *pmd)
 {
-	WARN_ON(true);
+	unsigned long val = READ_ONCE(pmd->val);
+
+	WARN_ON(!val);
+	WRITE_ONCE(direct_tlb[val / PMD_SIZE], true);
+	(void)xchg(&direct_tlb_any, true);
+	WRITE_ONCE(pmd->val, 0);
 }
 
 /* Sections */
@@ -295,17 +397,6 @@ static inline struct mem_section *__pfn_to_section(unsigned long pfn)
 struct percpu_ref { atomic_t count; bool dying; };
 struct completion { };
 
-/* The tests wait for the ref themselves: nobody is killed at that. */
-static inline int wait_for_completion_killable(struct completion *done)
-{
-	return 0;
-}
-
-static inline void wait_for_completion_state(struct completion *done, int state)
-{
-	abort();
-}
-
 struct dev_pagemap {
 	unsigned long flags;
 	struct percpu_ref ref;
@@ -324,6 +415,23 @@ struct dev_pagemap {
 static inline bool percpu_ref_tryget_live_rcu(struct percpu_ref *ref)
 {
 	return !READ_ONCE(ref->dying) && atomic_inc_not_zero(&ref->count);
+}
+
+static inline bool pgmap_drained(struct dev_pagemap *pgmap)
+{
+	return !__atomic_load_n(&pgmap->ref.count.counter, __ATOMIC_SEQ_CST);
+}
+
+static inline void wait_for_completion_state(struct completion *done, int state)
+{
+	while (!pgmap_drained(container_of(done, struct dev_pagemap, done)))
+		usleep(100);
+}
+
+/* Who isn't killed waits itself: it has the clock, see tick(). */
+static inline int wait_for_completion_killable(struct completion *done)
+{
+	return fatal_signal_pending(current) ? -ERESTARTSYS : 0;
 }
 
 void transient_memmap_free_folio(struct folio *folio);

@@ -19,15 +19,19 @@
 static const struct variant {
 	const char *name;
 	unsigned int order;
-	bool has_mask;
+	bool has_mask, direct_map;
 } variants[] = {
 	{ "256K", 6, false },
 	{ "256K_mask", 6, true },
 	{ "2M", 9, true },
+	{ "2M_direct_map", 9, true, true },
 }, *variant;
 
 #define BLOCK_NR	BIT(variant->order)
 #define SECTION(n)	((n) * PAGES_PER_SECTION)
+/* Pages of the smallest range, or n of them */
+#define RANGE(n)	\
+	((n) * (variant->direct_map ? PAGES_PER_GIB : PAGES_PER_SECTION))
 #define PER_PAGE	(PAGE_SIZE / sizeof(struct page))
 /* What a pool has when nothing is live: the page of tails, and the reserve */
 #define POOL_PAGES	(1 + RESERVE_NR)
@@ -37,6 +41,9 @@ static const struct variant {
 static char test_name[100];
 static int test_nr, nr_failures;
 static unsigned int seconds = 2, nr_threads = 4;
+
+/* The node that ranges are registered for */
+static int range_nid;
 
 #define EXPECT(cond)							\
 ({									\
@@ -137,11 +144,6 @@ static void kill_pgmap(struct dev_pagemap *pgmap)
 	EXPECT(transient_memmap_drain_pool(pgmap, NULL));
 }
 
-static bool pgmap_drained(struct dev_pagemap *pgmap)
-{
-	return !__atomic_load_n(&pgmap->ref.count.counter, __ATOMIC_SEQ_CST);
-}
-
 static void unregister(struct dev_pagemap *pgmap)
 {
 	kill_pgmap(pgmap);
@@ -155,6 +157,7 @@ static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
 
 	pgmap->type = MEMORY_DEVICE_TRANSIENT;
 	pgmap->vmemmap_shift = variant->order;
+	pgmap->flags = variant->direct_map ? PGMAP_TRANSIENT_DIRECT_MAP : 0;
 	atomic_set(&pgmap->ref.count, 1);
 	pgmap->nr_range = 1;
 	pgmap->ranges[0].start = pfn * PAGE_SIZE;
@@ -165,7 +168,7 @@ static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
 /* The pool's copy takes the place of the pgmap. */
 static int register_pgmap(struct dev_pagemap **pgmapp)
 {
-	struct dev_pagemap *pgmap = transient_memmap_create_pool(*pgmapp, 0);
+	struct dev_pagemap *pgmap = transient_memmap_create_pool(*pgmapp, range_nid);
 	int i, err = 0;
 
 	free(*pgmapp);
@@ -183,10 +186,14 @@ static int register_pgmap(struct dev_pagemap **pgmapp)
 	return err;
 }
 
-/* With nothing kept, unless the test says so */
+/* With nothing kept, unless the test says so; of no fewer pages than it takes */
 static struct dev_pagemap *register_range(unsigned long pfn, unsigned long nr)
 {
-	struct dev_pagemap *pgmap = new_pgmap(pfn, nr);
+	struct dev_pagemap *pgmap;
+
+	if (variant->direct_map)
+		nr = ALIGN(nr, PAGES_PER_GIB);
+	pgmap = new_pgmap(pfn, nr);
 
 	if (!EXPECT(!register_pgmap(&pgmap)))
 		bail_out();
@@ -328,6 +335,20 @@ static bool has_struct_page(unsigned long pfn)
 	return accessible(pfn_to_page(pfn), false);
 }
 
+/* Asks the page table; nobody is about to cut it. */
+static bool in_direct_map(unsigned long pfn)
+{
+	pmd_t *pmd = direct_pmd(pfn);
+
+	return pmd && READ_ONCE(pmd->val);
+}
+
+static bool has_direct_table(unsigned long pfn)
+{
+	guard(mutex)(&table_lock);
+	return direct_pmd(pfn);
+}
+
 static bool has_table(unsigned long pfn)
 {
 	guard(mutex)(&table_lock);
@@ -348,6 +369,12 @@ static void expect_absent(unsigned long pfn)
 	EXPECT(state_of(pfn) == BLOCK_ABSENT);
 	EXPECT(!transient_memmap_live(pfn));
 	EXPECT(!has_struct_page(pfn));
+	EXPECT(!in_direct_map(pfn));
+}
+
+static int expected_nid(void)
+{
+	return range_nid == NUMA_NO_NODE ? numa_mem_id() : range_nid;
 }
 
 /* For who holds a reference */
@@ -356,9 +383,11 @@ static bool page_is_right(struct dev_pagemap *pgmap, unsigned long pfn)
 	struct page *page = pfn_to_page(pfn);
 	struct folio *folio = page_folio(page);
 
-	return folio_pfn(folio) == ALIGN_DOWN(pfn, BLOCK_NR) &&
+	return in_direct_map(pfn) == variant->direct_map &&
+	       folio_pfn(folio) == ALIGN_DOWN(pfn, BLOCK_NR) &&
 	       folio->pgmap == pgmap && folio->tail.order == variant->order &&
-	       folio_ref_count(folio) > 0 && page_to_nid(page) == 0 &&
+	       folio_ref_count(folio) > 0 &&
+	       page_to_nid(page) == expected_nid() &&
 	       page_zonenum(page) == ZONE_DEVICE &&
 	       READ_ONCE(page->flags.f) & BIT(PG_reserved) &&
 	       atomic_read(&page->_mapcount) == -1;
@@ -498,6 +527,67 @@ static void shared_tails_cannot_be_written(void)
 	unregister(pgmap);
 }
 
+/* Tails that point to their head would point to that of another block. */
+static void large_blocks_take_masks(void)
+{
+	unsigned long shifts[] = { 0, 6, 8, 9, 10, 18 };
+	struct dev_pagemap *pgmap;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(shifts); i++) {
+		bool large = has_mask && shifts[i] >= 9;
+
+		pgmap = new_pgmap(0, SECTION(1));
+		pgmap->vmemmap_shift = shifts[i];
+		pgmap->flags = 0;
+		if (!EXPECT(!register_pgmap(&pgmap)))
+			continue;
+		EXPECT(stats_of(pgmap).block_size ==
+		       (large ? SZ_2M : SZ_256K));
+		pin(0);
+		pin(511);
+		EXPECT(stats_of(pgmap).live == (large ? 1 : 2));
+		EXPECT(page_folio(pfn_to_page(511)) ==
+		       (void *)pfn_to_page(large ? 0 : 448));
+		unpin(0);
+		unpin(511);
+		unregister(pgmap);
+	}
+}
+
+static long pages_on_node(int nid)
+{
+	struct page *page;
+	long n = 0;
+
+	for (page = ram; page < ram + NR_RAM; page++)
+		n += atomic_read(&page->_refcount) && page_to_nid(page) == nid;
+	return n;
+}
+
+/* I/O would reach across the machine for struct pages. */
+static void all_memory_is_of_the_ranges_node(void)
+{
+	int nids[] = { 1, NUMA_NO_NODE, 0 }, i, nid;
+	struct dev_pagemap *pgmap;
+
+	for (i = 0; i < ARRAY_SIZE(nids); i++) {
+		range_nid = nids[i];
+		nid = expected_nid();
+		pgmap = register_range(0, SECTION(2));
+		EXPECT(pages_on_node(nid) == POOL_PAGES);
+		table_nid = NUMA_NO_NODE;
+		pin(SECTION(1));
+		EXPECT(table_nid == nid);
+		EXPECT(pages_on_node(nid) == POOL_PAGES + 1);
+		EXPECT(page_is_right(pgmap, SECTION(1)));
+		EXPECT(page_is_right(pgmap, SECTION(1) + BLOCK_NR - 1));
+		unpin(SECTION(1));
+		unregister(pgmap);
+	}
+	range_nid = 0;
+}
+
 /*
  * What the last unpin does
  */
@@ -566,6 +656,97 @@ static void poisoned_page_is_refused_and_neighbours_are_not(void)
 	unpin(nth(1) + 1);
 	unregister(pgmap);
 	EXPECT(!transient_memmap_unpoison(nth(1)));
+}
+
+static void *poison_thread(void *pfn)
+{
+	transient_memmap_poison((unsigned long)pfn);
+	return NULL;
+}
+
+/* For who is in an RCU read-side section */
+static void poison_elsewhere(unsigned long pfn)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, poison_thread, (void *)pfn);
+	pthread_join(thread, NULL);
+}
+
+static int pin_elsewhere(unsigned long pfn)
+{
+	struct pinner pinner;
+
+	pinner_start(&pinner, pfn);
+	return pinner_join(&pinner);
+}
+
+static void expect_poisoned_and_live(unsigned long pfn, unsigned long bad)
+{
+	EXPECT(state_of(pfn) == BLOCK_LIVE_POISONED);
+	EXPECT(pin_elsewhere(bad) == -EHWPOISON);
+	EXPECT(!pin_elsewhere(bad + 1));
+	unpin(bad + 1);
+	EXPECT(!transient_memmap_unpoison(bad));
+	EXPECT(state_of(pfn) == BLOCK_LIVE);
+}
+
+/* I/O would bring bad data if the error came while its block was freed or made. */
+static void poison_counts_in_any_state(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner pinner;
+
+	/* Hidden, and revived */
+	pin(0);
+	hide(0);
+	poison_elsewhere(3);
+	EXPECT(state_of(0) == BLOCK_HIDDEN);
+	EXPECT(pin_elsewhere(3) == -EHWPOISON);
+	EXPECT(state_of(0) == BLOCK_HIDDEN);
+	EXPECT(!pin_elsewhere(2));
+	rcu_read_unlock();
+	expect_poisoned_and_live(0, 3);
+	EXPECT(stats_of(pgmap).populated == 1);
+
+	/* Unmapped, and populated again */
+	settle();
+	unmap(0);
+	poison_elsewhere(3);
+	EXPECT(state_of(0) == BLOCK_UNMAPPED);
+	flush_go();
+	settle();
+	expect_absent(0);
+	pin(2);
+	expect_poisoned_and_live(0, 3);
+
+	/* Populating, as it waits at the cap */
+	EXPECT(!transient_memmap_set_cap(pgmap, 1));
+	settle();
+	hide(0);
+	pinner_start(&pinner, nth(1) + 2);
+	EXPECT(eventually(state_of(nth(1)) == BLOCK_POPULATING));
+	poison_elsewhere(nth(1) + 3);
+	EXPECT(state_of(nth(1)) == BLOCK_POPULATING);
+	rcu_read_unlock();
+	EXPECT(!pinner_join(&pinner));
+	expect_poisoned_and_live(nth(1), nth(1) + 3);
+	unpin(nth(1));
+	unregister(pgmap);
+}
+
+/* I/O would bring bad data from memory whose error there was no memory to note. */
+static void poison_takes_no_failure(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+
+	pin(0);
+	fail_all = true;
+	transient_memmap_poison(3);
+	fail_all = false;
+	expect_poisoned_and_live(0, 3);
+	unpin(0);
+	unregister(pgmap);
 }
 
 /* Registered buffers would hold what I/O needs, or hold it uncounted. */
@@ -880,6 +1061,67 @@ static void cap_limits_live_blocks(void)
 	unregister(pgmap);
 }
 
+/*
+ * A host whose operator has set nothing would lose its memory to a hostile guest,
+ * or have pins that stay for ever.
+ */
+static void defaults_are_bounded(void)
+{
+	unsigned long ram[] = { BIT(16), 1024, 63, 0 };
+	unsigned long caps[] = { 1024, 16, 1, 1 };
+	struct dev_pagemap *pgmap;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ram); i++) {
+		nr_totalram = ram[i];
+		pgmap = new_pgmap(0, RANGE(1));
+		if (!EXPECT(!register_pgmap(&pgmap)))
+			continue;
+		EXPECT(stats_of(pgmap).cap == caps[i]);
+		EXPECT(stats_of(pgmap).cache == caps[i] / 2);
+		EXPECT(stats_of(pgmap).longterm_cap == 0);
+		unregister(pgmap);
+	}
+	nr_totalram = BIT(16);
+}
+
+/* A guest at its limit would make the I/O of all others fail. */
+static void limits_of_one_pool_leave_the_other(void)
+{
+	struct dev_pagemap *full = register_range(0, RANGE(1));
+	struct dev_pagemap *other = register_range(RANGE(1), RANGE(1));
+	unsigned long pfn = RANGE(1);
+	int i;
+
+	EXPECT(!transient_memmap_set_cap(full, 2));
+	pin(nth(0));
+	pin(nth(1));
+	for (i = 0; i < 4; i++) {
+		EXPECT(try_pin(nth(2)) == -ENOMEM);
+		pin(pfn + nth(i));
+	}
+	EXPECT(stats_of(full).live == 2 && stats_of(full).failed == 4);
+	EXPECT(stats_of(other).live == 4 && stats_of(other).failed == 0);
+
+	/* The same without memory: each has its reserve. */
+	EXPECT(!transient_memmap_set_cap(full, ULONG_MAX));
+	fail_all = true;
+	for (i = 0; i < RESERVE_NR; i++)
+		pin(nth(2 + i));
+	EXPECT(try_pin(nth(2 + i)) == -ENOMEM);
+	for (i = 0; i < RESERVE_NR; i++)
+		pin(pfn + nth(4 + i));
+	EXPECT(stats_of(other).failed == 0);
+	fail_all = false;
+
+	for (i = 0; i < 2 + RESERVE_NR; i++)
+		unpin(nth(i));
+	for (i = 0; i < 4 + RESERVE_NR; i++)
+		unpin(pfn + nth(i));
+	unregister(full);
+	unregister(other);
+}
+
 /* The operator could not stop a device from using memory. */
 static void cap_of_zero_refuses_pins(void)
 {
@@ -1056,7 +1298,7 @@ static void kept_blocks_of_all_nodes_are_dropped(void)
 		ram_nid = i % 2;
 		pin_and_unpin(nth(i));
 	}
-	ram_nid = 0;
+	ram_nid = NUMA_NO_NODE;
 	EXPECT(!transient_memmap_set_cache(pgmap, 7));
 	EXPECT(stats_of(pgmap).cached == 7);
 	advance(AGE_PERIOD);
@@ -1065,7 +1307,7 @@ static void kept_blocks_of_all_nodes_are_dropped(void)
 		ram_nid = i % 2;
 		pin_and_unpin(nth(i));
 	}
-	ram_nid = 0;
+	ram_nid = NUMA_NO_NODE;
 	EXPECT(!transient_memmap_set_cache(pgmap, 0));
 	settle();
 	EXPECT(stats_of(pgmap).live == 0);
@@ -1073,10 +1315,10 @@ static void kept_blocks_of_all_nodes_are_dropped(void)
 }
 
 /* Asks the pool's shrinker for blocks, as reclaim does */
-static unsigned long shrink(struct dev_pagemap *pgmap, unsigned long nr)
+static unsigned long shrink(struct dev_pagemap *pgmap, int nid, unsigned long nr)
 {
 	struct shrinker *s = pgmap->transient_pool->shrinker;
-	struct shrink_control sc = {};
+	struct shrink_control sc = { .nid = nid };
 
 	sc.nr_to_scan = min(nr, s->count_objects(s, &sc));
 	return s->scan_objects(s, &sc);
@@ -1088,20 +1330,47 @@ static void shrinker_takes_what_is_cold(void)
 	struct dev_pagemap *pgmap = register_caching(100);
 	int i;
 
-	EXPECT(shrink(pgmap, 100) == 0);
+	EXPECT(shrink(pgmap, 0, 100) == 0);
 	for (i = 0; i < 10; i++)
 		pin_and_unpin(nth(i));
 	use(nth(8));
 	pin(nth(9));
-	EXPECT(shrink(pgmap, 4) == 4);
-	EXPECT(shrink(pgmap, 100) == 4);
+	EXPECT(shrink(pgmap, 0, 4) == 4);
+	EXPECT(shrink(pgmap, 0, 100) == 4);
 	settle();
 	EXPECT(state_of(nth(8)) == BLOCK_LIVE);
 	EXPECT(page_is_right(pgmap, nth(9)));
-	EXPECT(shrink(pgmap, 100) == 1);
+	EXPECT(shrink(pgmap, 0, 100) == 1);
 	settle();
 	EXPECT(stats_of(pgmap).live == 1);
 	unpin(nth(9));
+	unregister(pgmap);
+}
+
+/* A node would be out of memory, and the pool give up what it keeps on others. */
+static void shrinker_takes_from_the_node_that_asks(void)
+{
+	struct dev_pagemap *pgmap = register_caching(100);
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		ram_nid = i % 2;
+		pin_and_unpin(nth(i));
+	}
+	ram_nid = NUMA_NO_NODE;
+	use(nth(7));
+	EXPECT(shrink(pgmap, 1, 3) == 3);
+	EXPECT(shrink(pgmap, 1, 100) == 6);
+	EXPECT(stats_of(pgmap).cached == 11);
+	settle();
+	for (i = 0; i < 20; i++)
+		EXPECT(state_of(nth(i)) ==
+		       (i % 2 && i != 7 ? BLOCK_ABSENT : BLOCK_LIVE));
+	EXPECT(shrink(pgmap, 1, 100) == 1);
+	EXPECT(shrink(pgmap, 1, 100) == 0);
+	EXPECT(shrink(pgmap, 0, 100) == 10);
+	settle();
+	EXPECT(stats_of(pgmap).live == 0);
 	unregister(pgmap);
 }
 
@@ -1133,33 +1402,92 @@ static void pin_without_memory_takes_the_reserve(void)
 	unregister(pgmap);
 }
 
+/* I/O into memory that nobody used lately would fail. */
+static void first_pin_of_a_section_takes_the_reserve(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(8));
+	int i, round;
+
+	for (round = 0; round < 3; round++) {
+		EXPECT(!has_table(SECTION(1)) && !has_table(SECTION(2)));
+		fail_all = true;
+		for (i = 1; i <= SECTION_RESERVE_NR; i++)
+			pin(SECTION(i));
+		EXPECT(try_pin(SECTION(i)) == -ENOMEM);
+		EXPECT(!has_table(SECTION(i)));
+		/* What there is serves the rest, each section by a page more. */
+		for (i = 0; i < RESERVE_NR - 2 * SECTION_RESERVE_NR; i++)
+			pin(SECTION(1) + nth(1 + i));
+		EXPECT(try_pin(SECTION(2) + nth(1)) == -ENOMEM);
+		fail_all = false;
+		EXPECT(page_is_right(pgmap, SECTION(1)));
+		EXPECT(page_is_right(pgmap, SECTION(2)));
+
+		unpin(SECTION(2));
+		for (i = 0; i <= RESERVE_NR - 2 * SECTION_RESERVE_NR; i++)
+			unpin(SECTION(1) + nth(i));
+		advance(2 * REAP_DELAY);
+		/* The pages that became page tables come back with other blocks. */
+		for (i = 0; i < SECTION_RESERVE_NR; i++)
+			pin(nth(i));
+		for (i = 0; i < SECTION_RESERVE_NR; i++)
+			unpin(nth(i));
+		settle();
+		EXPECT(nr_pages == POOL_PAGES);
+	}
+	EXPECT(stats_of(pgmap).failed == 6);
+	unregister(pgmap);
+}
+
+/* Takes what there is but for memory; returns how many blocks are live then. */
+static int empty_reserves(void)
+{
+	int i;
+
+	fail_all = true;
+	for (i = 0; i < SECTION_RESERVE_NR; i++)
+		pin(SECTION(7 - i));
+	for (i = 0; i < RESERVE_NR - 2 * SECTION_RESERVE_NR; i++)
+		pin(nth(i));
+	fail_all = false;
+	return RESERVE_NR - SECTION_RESERVE_NR;
+}
+
+static void unpin_reserves(void)
+{
+	int i;
+
+	for (i = 0; i < SECTION_RESERVE_NR; i++)
+		unpin(SECTION(7 - i));
+	for (i = 0; i < RESERVE_NR - 2 * SECTION_RESERVE_NR; i++)
+		unpin(nth(i));
+}
+
 /* A pin that fails would leave a block that can never be pinned, or memory. */
 static void pin_unwinds_each_failed_allocation(void)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(2));
-	unsigned long pfn = SECTION(1);
-	int i, n = 0, err;
+	struct dev_pagemap *pgmap = register_range(0, RANGE(8));
+	/* Page, section, its page table, and the direct map's */
+	int n = 0, err, nr = 3 + variant->direct_map;
+	int live = empty_reserves();
+	unsigned long pfn;
 
-	/* No reserve: each allocation counts. */
-	fail_all = true;
-	for (i = 0; i < RESERVE_NR; i++)
-		pin(nth(i));
-	fail_all = false;
 	do {
 		fail_nth = ++n;
+		/* Each time where there is nothing yet */
+		pfn = RANGE(n);
 		err = try_pin(pfn);
 		fail_nth = 0;
 		EXPECT(!err || err == -ENOMEM);
-		EXPECT(stats_of(pgmap).live == RESERVE_NR + !err);
+		EXPECT(stats_of(pgmap).live == live + !err);
 		advance(REAP_DELAY);
 		EXPECT(has_table(pfn) == !err);
-	} while (err && n < 20);
-	EXPECT(n == 4);
-	EXPECT(stats_of(pgmap).failed == 3);
+	} while (err && n < 5);
+	EXPECT(n == nr + 1);
+	EXPECT(stats_of(pgmap).failed == nr);
 	EXPECT(page_is_right(pgmap, pfn));
 	unpin(pfn);
-	for (i = 0; i < RESERVE_NR; i++)
-		unpin(nth(i));
+	unpin_reserves();
 	unregister(pgmap);
 }
 
@@ -1167,28 +1495,34 @@ static void pin_unwinds_each_failed_allocation(void)
 static void registration_unwinds_each_failed_allocation(void)
 {
 	struct dev_pagemap *pgmap;
-	int n = 0, err;
+	int n = 0, err, covered = 0;
+	bool failed;
 
 	do {
-		pgmap = new_pgmap(SECTION(1), SECTION(1));
+		pgmap = new_pgmap(RANGE(1), RANGE(1));
 		pgmap->nr_range = 2;
-		pgmap->ranges[1].start = SECTION(3) * PAGE_SIZE;
-		pgmap->ranges[1].end = SECTION(4) * PAGE_SIZE - 1;
+		pgmap->ranges[1].start = RANGE(3) * PAGE_SIZE;
+		pgmap->ranges[1].end = RANGE(4) * PAGE_SIZE - 1;
 		fail_nth = ++n;
 		err = register_pgmap(&pgmap);
+		failed = !fail_nth;
 		fail_nth = 0;
 		if (err) {
 			EXPECT(err == -ENOMEM);
 			EXPECT(nr_objects == 0 && nr_pages == 0);
-			EXPECT(try_pin(SECTION(1)) == -EFAULT);
-			EXPECT(!has_table(SECTION(1)));
-			EXPECT(!has_table(SECTION(3)));
+			EXPECT(try_pin(RANGE(1)) == -EFAULT);
+			EXPECT(!has_table(RANGE(1)));
+			EXPECT(!has_table(RANGE(3)));
+			continue;
 		}
-	} while (err && n < 50);
-	EXPECT(!err && n > 10);
-	pin_and_unpin(SECTION(1));
-	pin_and_unpin(SECTION(4) - 1);
-	unregister(pgmap);
+		covered += failed;
+		pin_and_unpin(RANGE(1));
+		pin_and_unpin(RANGE(4) - 1);
+		unregister(pgmap);
+	} while (failed && n < 50);
+	EXPECT(!failed && n > 10);
+	/* The sections, by their reserve */
+	EXPECT(covered == 2);
 }
 
 /*
@@ -1232,8 +1566,11 @@ static void large_range_works_at_both_ends(void)
 	struct dev_pagemap *pgmap = register_range(0, nr);
 	int i;
 
-	/* Pool, its pgmap, shrinker, and two anchors with their tables */
-	EXPECT(nr_objects == 7);
+	/*
+	 * Pool, its pgmap, shrinker, and two anchors with a table, or four with
+	 * one of the direct map besides
+	 */
+	EXPECT(nr_objects == (variant->direct_map ? 15 : 7));
 	for (i = 0; i < 4; i++)
 		pin(pfns[i]);
 	for (i = 0; i < 4; i++)
@@ -1241,7 +1578,7 @@ static void large_range_works_at_both_ends(void)
 	for (i = 0; i < 4; i++)
 		unpin(pfns[i]);
 	advance(2 * REAP_DELAY);
-	EXPECT(nr_objects == 7);
+	EXPECT(nr_objects == (variant->direct_map ? 15 : 7));
 	unregister(pgmap);
 }
 
@@ -1305,23 +1642,115 @@ static void range_of_another_is_refused(void)
 /* GUP would make struct pages for MMIO, or settings of others would oops. */
 static void others_are_left_alone(void)
 {
-	struct dev_pagemap *pgmap = register_range(SECTION(1), SECTION(1));
+	struct dev_pagemap *pgmap = register_range(RANGE(1), RANGE(1));
 	struct dev_pagemap other = { .type = MEMORY_DEVICE_GENERIC };
 	struct transient_memmap_stats stats;
-	unsigned long pfns[] = { 0, SECTION(1) - 1, SECTION(2), SECTION(5000) };
+	unsigned long pfns[] = { 0, RANGE(1) - 1, RANGE(2), SECTION(5000) };
 	int i;
 
 	for (i = 0; i < 4; i++) {
 		EXPECT(transient_memmap_try_get(pfns[i]) == ERR_PTR(-EFAULT));
 		EXPECT(try_pin(pfns[i]) == -EFAULT);
 		EXPECT(!transient_memmap_live(pfns[i]));
+		EXPECT(!transient_memmap_owns(pfns[i]));
 	}
+	EXPECT(transient_memmap_owns(RANGE(1)));
+	EXPECT(transient_memmap_owns(RANGE(2) - 1));
 	EXPECT(transient_memmap_set_cap(&other, 1) == -EOPNOTSUPP);
 	EXPECT(transient_memmap_set_cache(&other, 1) == -EOPNOTSUPP);
 	EXPECT(transient_memmap_get_stats(&other, &stats) == -EOPNOTSUPP);
 	EXPECT(transient_memmap_enabled());
 	unregister(pgmap);
 	EXPECT(!transient_memmap_enabled());
+}
+
+/*
+ * The direct map
+ */
+
+/* A stray read would see memory of a guest, or I/O would fault. */
+static void direct_map_has_pinned_blocks_only(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, RANGE(2));
+	unsigned long pfn = RANGE(1) + nth(3), far = pfn + SECTION(1);
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		EXPECT(!has_direct_table(pfn));
+		pin(pfn);
+		EXPECT(in_direct_map(pfn) && in_direct_map(pfn + BLOCK_NR - 1));
+		EXPECT(!in_direct_map(pfn - 1));
+		EXPECT(!in_direct_map(pfn + BLOCK_NR));
+		EXPECT(!in_direct_map(nth(3)));
+
+		/* Another section, and thus the same page table */
+		pin(far);
+		unpin(pfn);
+		advance(2 * REAP_DELAY);
+		EXPECT(!has_table(pfn));
+		EXPECT(!in_direct_map(pfn));
+		EXPECT(in_direct_map(far));
+		unpin(far);
+		settle();
+		EXPECT(!in_direct_map(far));
+		EXPECT(has_direct_table(pfn));
+		advance(2 * REAP_DELAY);
+		EXPECT(!has_direct_table(pfn));
+	}
+	unregister(pgmap);
+	EXPECT(!has_direct_table(0));
+}
+
+/* As long as struct pages can be had or seen, so can the memory. */
+static void direct_map_goes_with_the_struct_pages(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, RANGE(1));
+
+	pin(0);
+	hide(0);
+	EXPECT(has_struct_page(0));
+	EXPECT(in_direct_map(0));
+	rcu_read_unlock();
+	settle();
+	pin(0);
+	unmap(0);
+	EXPECT(!has_struct_page(0));
+	EXPECT(!in_direct_map(0));
+	EXPECT(READ_ONCE(direct_tlb[0]));
+	flush_go();
+	settle();
+	EXPECT(!READ_ONCE(direct_tlb[0]));
+	EXPECT(stats_of(pgmap).flushes == 2);
+	unregister(pgmap);
+}
+
+/* The page table of somebody else's memory would be freed. */
+static void direct_map_wants_whole_page_tables(void)
+{
+	struct dev_pagemap *pgmap;
+
+	EXPECT(refused(0, SECTION(1)) == -EINVAL);
+	EXPECT(refused(SECTION(1), RANGE(1)) == -EINVAL);
+	EXPECT(refused(SECTION(1), RANGE(1) - SECTION(1)) == -EINVAL);
+	/* Small blocks would take more tables, of PTEs. */
+	pgmap = new_pgmap(0, RANGE(1));
+	pgmap->vmemmap_shift = 6;
+	EXPECT(register_pgmap(&pgmap) == -EINVAL);
+	EXPECT(try_pin(0) == -EFAULT);
+	unregister(register_range(0, RANGE(1)));
+}
+
+/* Who changes attributes of pages would meet entries that come and go. */
+static void direct_map_has_an_owner(void)
+{
+	struct dev_pagemap *pgmap = register_range(RANGE(1), RANGE(1));
+
+	EXPECT(transient_direct_map_owns(RANGE(1)) == variant->direct_map);
+	EXPECT(transient_direct_map_owns(RANGE(2) - 1) == variant->direct_map);
+	EXPECT(!transient_direct_map_owns(RANGE(1) - 1));
+	EXPECT(!transient_direct_map_owns(RANGE(2)));
+	unregister(pgmap);
+	EXPECT(!transient_direct_map_owns(RANGE(1)));
 }
 
 /* Unbinding would hang until the cache has aged, or for good. */
@@ -1360,6 +1789,50 @@ static void unregister_waits_for_pins_and_refuses_new(void)
 		remove_ranges(pgmap, 1);
 }
 
+static bool released;
+
+static void release(struct dev_pagemap *pgmap)
+{
+	remove_ranges(pgmap, pgmap->nr_range);
+	__atomic_store_n(&released, true, __ATOMIC_SEQ_CST);
+}
+
+static bool was_released(void)
+{
+	return __atomic_load_n(&released, __ATOMIC_SEQ_CST);
+}
+
+/* Who unbinds a device could not be killed, or I/O would go to somebody else. */
+static void killed_unregister_is_ended_when_the_last_pin_goes(void)
+{
+	struct dev_pagemap *pgmap = register_caching(4);
+
+	released = false;
+	pin(0);
+	use(nth(1));
+	WRITE_ONCE(pgmap->ref.dying, true);
+	put_dev_pagemap(pgmap);
+	WRITE_ONCE(current->killed, true);
+	EXPECT(!transient_memmap_drain_pool(pgmap, release));
+	WRITE_ONCE(current->killed, false);
+
+	usleep(20000);
+	settle();
+	EXPECT(!was_released());
+	EXPECT(stats_of(pgmap).live == 1);
+	EXPECT(page_is_right(pgmap, 0));
+	EXPECT(try_pin(nth(1)) == -EFAULT);
+	/* Until it is done, the range is nobody else's. */
+	EXPECT(refused(0, RANGE(1)) == -EBUSY);
+	EXPECT(page_is_right(pgmap, 0));
+
+	unpin(0);
+	EXPECT(eventually((tick(1), was_released())));
+	expect_absent(0);
+	EXPECT(!has_table(0));
+	unregister(register_range(0, RANGE(1)));
+}
+
 /*
  * All at once
  */
@@ -1368,7 +1841,7 @@ static void unregister_waits_for_pins_and_refuses_new(void)
 #define STRESS_HELD	3
 
 static struct stress {
-	/* Two pools that share a section; written with the lock held */
+	/* Two pools that share a section, if they can; written with the lock held */
 	struct dev_pagemap *pgmaps[2];
 	pthread_rwlock_t lock;
 	bool stop;
@@ -1378,7 +1851,8 @@ static struct stress {
 #define stress_goes_on()	(!READ_ONCE(stress.stop))
 
 /* The second pool's first pfn, in the middle of a section */
-#define STRESS_BORDER	(SECTION(1) + SECTION(1) / 2)
+#define STRESS_BORDER	\
+	(variant->direct_map ? RANGE(1) : SECTION(1) + SECTION(1) / 2)
 
 /* Where the pools meet, and where sections do */
 static unsigned long stress_pfn(unsigned int *seed)
@@ -1462,7 +1936,7 @@ static void stress_tune(struct dev_pagemap *pgmap, unsigned int *seed)
 {
 	unsigned int n = rand_r(seed) % STRESS_BLOCKS;
 
-	switch (rand_r(seed) % 8) {
+	switch (rand_r(seed) % 9) {
 	case 0:
 		transient_memmap_set_cap(pgmap, n);
 		break;
@@ -1476,7 +1950,7 @@ static void stress_tune(struct dev_pagemap *pgmap, unsigned int *seed)
 		transient_memmap_set_cache(pgmap, 0);
 		break;
 	case 4:
-		shrink(pgmap, n);
+		shrink(pgmap, n % NR_NODES, n);
 		break;
 	case 5:
 		WRITE_ONCE(fail_nth, n);
@@ -1486,6 +1960,9 @@ static void stress_tune(struct dev_pagemap *pgmap, unsigned int *seed)
 		break;
 	case 7:
 		tick(2 * REAP_DELAY);
+		break;
+	case 8:
+		WRITE_ONCE(ram_nid, n % 2 ? NUMA_NO_NODE : n / 2 % NR_NODES);
 		break;
 	}
 	EXPECT(stats_of(pgmap).live <= STRESS_BLOCKS);
@@ -1572,6 +2049,7 @@ static void pins_race_with_all_else(void)
 	for (i = 0; i <= nr_threads; i++)
 		pthread_join(threads[i], NULL);
 	WRITE_ONCE(fail_nth, 0);
+	WRITE_ONCE(ram_nid, NUMA_NO_NODE);
 
 	/* Nobody holds anything: all of it goes. */
 	for (i = 0; i < 2 && stress.pgmaps[i]; i++) {
@@ -1591,16 +2069,22 @@ static void pins_race_with_all_else(void)
 /* Running */
 
 #define TEST(name)	{ #name, name }
+/* Registers ranges that a direct map has no page table of its own for */
+#define SMALL_TEST(name)	{ #name, name, .small = true }
+#define DIRECT_MAP_TEST(name)	{ #name, name, .direct_map = true }
 
 static const struct test {
 	const char *name;
 	void (*run)(void);
+	bool small, direct_map;
 } tests[] = {
 	TEST(pin_gives_folio_of_a_block),
 	TEST(pages_of_a_block_share_its_folio),
 	TEST(only_the_pinned_block_has_struct_pages),
 	TEST(only_live_blocks_are_had_without_populating),
 	TEST(shared_tails_cannot_be_written),
+	SMALL_TEST(large_blocks_take_masks),
+	TEST(all_memory_is_of_the_ranges_node),
 	TEST(last_unpin_gives_the_memory_back),
 	TEST(reader_keeps_struct_pages_mapped),
 	TEST(blocks_that_go_together_share_a_flush),
@@ -1613,10 +2097,14 @@ static const struct test {
 	TEST(failed_pin_wakes_those_who_wait),
 	TEST(fatal_signal_ends_the_wait),
 	TEST(cap_limits_live_blocks),
+	TEST(defaults_are_bounded),
+	TEST(limits_of_one_pool_leave_the_other),
 	TEST(cap_of_zero_refuses_pins),
 	TEST(pin_at_the_cap_takes_idle_blocks),
 	TEST(pin_at_the_cap_waits_for_a_dying_block),
 	TEST(poisoned_page_is_refused_and_neighbours_are_not),
+	TEST(poison_counts_in_any_state),
+	TEST(poison_takes_no_failure),
 	TEST(longterm_pins_have_a_cap),
 	TEST(kept_block_serves_the_next_pin),
 	TEST(idle_pool_empties_itself),
@@ -1625,16 +2113,23 @@ static const struct test {
 	TEST(cache_limits_kept_blocks),
 	TEST(kept_blocks_of_all_nodes_are_dropped),
 	TEST(shrinker_takes_what_is_cold),
+	TEST(shrinker_takes_from_the_node_that_asks),
 	TEST(pin_without_memory_takes_the_reserve),
+	TEST(first_pin_of_a_section_takes_the_reserve),
 	TEST(pin_unwinds_each_failed_allocation),
 	TEST(registration_unwinds_each_failed_allocation),
 	TEST(page_tables_go_with_the_last_block),
 	TEST(large_range_works_at_both_ends),
-	TEST(pools_share_a_section),
-	TEST(range_of_another_is_refused),
+	SMALL_TEST(pools_share_a_section),
+	SMALL_TEST(range_of_another_is_refused),
 	TEST(others_are_left_alone),
+	DIRECT_MAP_TEST(direct_map_has_pinned_blocks_only),
+	DIRECT_MAP_TEST(direct_map_goes_with_the_struct_pages),
+	DIRECT_MAP_TEST(direct_map_wants_whole_page_tables),
+	TEST(direct_map_has_an_owner),
 	TEST(unregister_drops_kept_blocks),
 	TEST(unregister_waits_for_pins_and_refuses_new),
+	TEST(killed_unregister_is_ended_when_the_last_pin_goes),
 	TEST(pins_race_with_all_else),
 };
 
@@ -1650,6 +2145,8 @@ static void expect_nothing_left(void)
 	EXPECT(!current->rcu_depth && !current->locks);
 	for (i = 0; i < NR_SECTIONS; i++)
 		EXPECT(!page_tables[i] && !mem_sections[i].transient);
+	for (i = 0; i < NR_GIB; i++)
+		EXPECT(!direct_tables[i]);
 }
 
 static void boot_machine(void)
@@ -1670,6 +2167,8 @@ static void boot_machine(void)
 	before_flush = stop_flush;
 	if (transient_memmap_init())
 		abort();
+	/* Not those that are there for good */
+	nr_objects = 0;
 }
 
 #define NR_RUNS		(ARRAY_SIZE(tests) * ARRAY_SIZE(variants))
@@ -1677,10 +2176,12 @@ static void boot_machine(void)
 /* Sets test_name, too. */
 static bool selected(int i, const char *name)
 {
+	const struct test *test = &tests[i % ARRAY_SIZE(tests)];
+
 	variant = &variants[i / ARRAY_SIZE(tests)];
-	snprintf(test_name, sizeof(test_name), "%s.%s",
-		 tests[i % ARRAY_SIZE(tests)].name, variant->name);
-	return strstr(test_name, name);
+	snprintf(test_name, sizeof(test_name), "%s.%s", test->name, variant->name);
+	return !(variant->direct_map ? test->small : test->direct_map) &&
+	       strstr(test_name, name);
 }
 
 static bool run(int i)

@@ -11,10 +11,14 @@
 #define pr_err(...)			do { } while (0)
 #define cond_resched()			do { } while (0)
 #define page_kasan_tag_reset(...)	do { } while (0)
+#define ptdesc_set_kernel(...)		do { } while (0)
+/* What follows is published by rcu_assign_pointer(). */
+#define smp_wmb()			do { } while (0)
 
 #define GFP_KERNEL			0
 #define __GFP_RETRY_MAYFAIL		0
 #define __GFP_NOWARN			0
+#define __GFP_NOFAIL			1
 #define TASK_KILLABLE			0
 #define TASK_IDLE			0
 #define ERESTARTSYS			512
@@ -51,10 +55,11 @@
 #define VMEMMAP_SIZE			(NR_SECTIONS * PMD_SIZE)
 #define order_base_2(n)			(ilog2((n) - 1) + 1)
 #define msecs_to_jiffies(ms)		((ms) * HZ / 1000)
+#define NUMA_NO_NODE			(-1)
 #define numa_mem_id()			0
 #define for_each_node_state(nid, ...)	\
 	for (int *__n = memset(&(nid), 0, sizeof(int)); *__n < NR_NODES; ++*__n)
-#define totalram_pages()		BIT(16)
+#define totalram_pages()		nr_totalram
 
 enum memory_type { MEMORY_DEVICE_GENERIC, MEMORY_DEVICE_TRANSIENT };
 
