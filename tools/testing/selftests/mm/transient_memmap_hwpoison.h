@@ -103,17 +103,21 @@ static inline struct mapper *mapper_start(off_t off, size_t len, unsigned long h
 	struct mapper *m = mmap(NULL, sizeof(*m), PROT_READ | PROT_WRITE,
 				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int end[2], i;
+	pid_t pid;
 
 	if (m == MAP_FAILED || pipe2(end, O_CLOEXEC))
 		return NULL;
-	m->pid = fork();
-	if (!m->pid) {
+	pid = fork();
+	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* As a VMM does, to be told of errors that others meet */
+		prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
 		close(end[1]);
 		munmap(mine, mine_len);
 		_exit(mapper_run(m, off, len, hold, end[0]));
 	}
 	close(end[0]);
+	m->pid = pid;
 	m->end = end[1];
 	for (i = 0; i < 1000 && !m->ready; i++)
 		usleep(10000);

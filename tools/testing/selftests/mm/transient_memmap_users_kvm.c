@@ -134,10 +134,10 @@ static int memory_error(struct area *a)
 	if (!other)
 		return user_fail("another process can't have the memory");
 	ret = check_memory_error(a, other);
-	if (!mapper_end(other))
+	if (!mapper_end(other) && ret != USER_FAIL)
 		ret = user_fail("what the other process held is wrong");
 	err = write_ulong(HWPOISON "unpoison-pfn", pfn);
-	if (err || pin_by_pipe(a->mem + BAD) != PAGE)
+	if (ret != USER_FAIL && (err || pin_by_pipe(a->mem + BAD) != PAGE))
 		ret = user_fail("the page can't be had back");
 	return ret;
 }
