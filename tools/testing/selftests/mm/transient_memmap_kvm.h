@@ -179,7 +179,8 @@ static const struct guest_shared guest_steal_time = {
 
 static inline __u32 guest_version(struct guest *g, const struct guest_shared *shared)
 {
-	return *(volatile __u32 *)(g->mem + GUEST_SHARED + shared->version);
+	return __atomic_load_n((__u32 *)(g->mem + GUEST_SHARED + shared->version),
+			       __ATOMIC_RELAXED);
 }
 
 /* Have KVM write to the guest's memory: NULL, or what went wrong */
