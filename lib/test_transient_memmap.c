@@ -320,6 +320,10 @@ static long tmemmap_gup(const struct tmemmap_pin *pin, struct page **pages)
 		flags |= FOLL_FORCE;
 	if (pin->flags & TMEMMAP_NOFAULT)
 		flags |= FOLL_NOFAULT;
+	if (pin->flags & TMEMMAP_DUMP)
+		flags |= FOLL_DUMP;
+	if (pin->flags & TMEMMAP_NO_TRANSIENT)
+		flags |= FOLL_NO_TRANSIENT;
 
 	switch (pin->how) {
 	case TMEMMAP_PIN_FAST:

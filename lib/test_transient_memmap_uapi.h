@@ -92,6 +92,8 @@ enum {
 #define TMEMMAP_LONGTERM	0x2
 #define TMEMMAP_FORCE		0x4
 #define TMEMMAP_NOFAULT		0x8
+#define TMEMMAP_DUMP		0x10
+#define TMEMMAP_NO_TRANSIENT	0x20
 
 /*
  * @addr: (in) in the caller's address space, of any kind of memory

@@ -11,11 +11,11 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
 #include <linux/io_uring.h>
-#include <linux/kvm.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -35,6 +35,8 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "transient_memmap_hwpoison.h"
+#include "transient_memmap_kvm.h"
 #include "transient_memmap_util.h"
 #include "../../../../lib/test_transient_memmap_uapi.h"
 
@@ -1063,101 +1065,84 @@ TEST_F_TIMEOUT(gup, pipe_holds_a_block_and_the_cap_counts_it, TIMEOUT)
 	close(p[1]);
 }
 
-/*
- * A guest in real mode: it adds one to a byte of each page from 2 to 255 of its
- * memory, and says so at port 0x80.
- */
-static const unsigned char guest_code[] = {
-	0xb8, 0x00, 0x02,	/* 1000: mov $0x200, %ax */
-	0x8e, 0xd8,		/* 1003: mov %ax, %ds */
-	0xfe, 0x06, 0x20, 0x00,	/* 1005: incb 0x20 */
-	0x05, 0x00, 0x01,	/* 1009: add $0x100, %ax */
-	0x75, 0xf5,		/* 100c: jnz 1003 */
-	0xe6, 0x80,		/* 100e: out %al, $0x80 */
-};
-
-#define GUEST_CODE	0x1000
-#define GUEST_BYTE	0x20
-#define GUEST_CLOCK	0x800
-#define MSR_KVM_SYSTEM_TIME_NEW	0x4b564d01
-
-struct guest {
-	int kvm, vm, cpu;
-	struct kvm_run *run;
-	size_t run_size;
-};
-
-static bool guest_create(struct guest *g, void *mem, size_t len)
-{
-	struct kvm_userspace_memory_region region = {
-		.memory_size = len, .userspace_addr = (unsigned long)mem,
-	};
-	struct kvm_regs regs = { .rip = GUEST_CODE, .rflags = 2 };
-	struct kvm_sregs sregs;
-
-	g->vm = ioctl(g->kvm, KVM_CREATE_VM, 0);
-	if (g->vm < 0 || ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &region))
-		return false;
-	g->cpu = ioctl(g->vm, KVM_CREATE_VCPU, 0);
-	if (g->cpu < 0 || ioctl(g->cpu, KVM_GET_SREGS, &sregs))
-		return false;
-	sregs.cs.base = 0;
-	sregs.cs.selector = 0;
-	if (ioctl(g->cpu, KVM_SET_SREGS, &sregs) ||
-	    ioctl(g->cpu, KVM_SET_REGS, &regs))
-		return false;
-	g->run_size = ioctl(g->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-	g->run = mmap(NULL, g->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		      g->cpu, 0);
-	return g->run != MAP_FAILED;
-}
-
-static void guest_destroy(struct guest *g)
-{
-	munmap(g->run, g->run_size);
-	close(g->cpu);
-	close(g->vm);
-	close(g->kvm);
-}
-
 /* The memory of guests that do no I/O would have struct pages for good. */
 TEST_F_TIMEOUT(gup, guest_faults_populate_nothing, TIMEOUT)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} msrs = {
-		.head.nmsrs = 1,
-		.entry = { MSR_KVM_SYSTEM_TIME_NEW, 0, GUEST_CLOCK | 1 },
+	static const struct {
+		size_t size;
+		const char *stat;
+	} sizes[] = {
+		{ 4 * KB, "pages_4k" }, { 2 * MB, "pages_2m" }, { GB, "pages_1g" },
 	};
 	struct space *s = &self->s;
 	unsigned long populated = pool_read(s, "populated");
+	struct iovec iov = { s->mem + 16 * PAGE, 1 };
+	const char *why;
 	struct guest g;
 	size_t i;
+	int p[2];
 
-	g.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (g.kvm < 0)
+	if (access("/dev/kvm", R_OK | W_OK))
 		SKIP(return, "no /dev/kvm");
-	memset(s->mem, 0, MB);
-	memcpy(s->mem + GUEST_CODE, guest_code, sizeof(guest_code));
-	ASSERT_TRUE(guest_create(&g, s->mem, s->len));
-	/* KVM writes there itself, when the CPU runs. */
-	EXPECT_EQ(ioctl(g.cpu, KVM_SET_MSRS, &msrs), 1);
-
-	ASSERT_EQ(ioctl(g.cpu, KVM_RUN, 0), 0);
-	EXPECT_EQ(g.run->exit_reason, KVM_EXIT_IO);
-	EXPECT_EQ(g.run->io.port, 0x80);
-	for (i = 2; i < 256 && s->mem[i * PAGE + GUEST_BYTE] == 1; i++)
-		;
-	EXPECT_EQ(i, 256);
-	EXPECT_FALSE(all_bytes(s->mem + GUEST_CLOCK, 32, 0));
+	ASSERT_TRUE(guest_create(&g, s->fd, s->mem, s->len));
+	/* Nobody has touched it: KVM has it mapped in the VMM, and does the same. */
+	why = guest_run(&g);
+	EXPECT_EQ(why, NULL) TH_LOG("%s", why);
+	EXPECT_GE(g.faults, s->page_size == PAGE ? GUEST_END - GUEST_FIRST : 1);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		EXPECT_EQ(guest_stat(&g, sizes[i].stat) > 0,
+			  sizes[i].size == s->page_size) {
+			TH_LOG("%s: %ld", sizes[i].stat, guest_stat(&g, sizes[i].stat));
+		}
+	}
 	EXPECT_EQ(pool_read(s, "populated"), populated);
 
-	/* With I/O to the same memory in between */
-	EXPECT_EQ(pread(self->disk, s->mem + 16 * PAGE, PAGE, 0), PAGE);
+	/* I/O to memory that the guest has */
+	EXPECT_EQ(pread(self->disk, s->mem + 16 * PAGE + 512, 512, 0), 512);
 	EXPECT_EQ(pool_read(s, "populated"), populated + 1);
+	why = guest_run(&g);
+	EXPECT_EQ(why, NULL) TH_LOG("%s", why);
+	EXPECT_EQ(g.faults, 0);
+
+	/* And to what it gets meanwhile: KVM's fast path finds the struct pages. */
+	ASSERT_TRUE(guest_remap(&g, 1));
+	ASSERT_EQ(pipe(p), 0);
+	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), 1);
+	EXPECT_EQ(pool_read(s, "populated"), populated + 2);
+	why = guest_run(&g);
+	EXPECT_EQ(why, NULL) TH_LOG("%s", why);
+	close(p[0]);
+	close(p[1]);
+	EXPECT_TRUE(eventually_live(s, 0));
+	why = guest_run(&g);
+	EXPECT_EQ(why, NULL) TH_LOG("%s", why);
+	ASSERT_TRUE(guest_remap(&g, 1));
+	why = guest_run(&g);
+	EXPECT_EQ(why, NULL) TH_LOG("%s", why);
 	guest_destroy(&g);
-	EXPECT_EQ(pool_read(s, "populated"), populated + 1);
+	EXPECT_EQ(pool_read(s, "populated"), populated + 2);
+}
+
+/* Each guest that is told the time would keep a block, or have no time. */
+TEST_F_TIMEOUT(gup, guest_is_told_the_time_without_struct_pages, TIMEOUT)
+{
+	struct space *s = &self->s;
+	unsigned long populated = pool_read(s, "populated");
+	const char *why;
+	struct guest g;
+
+	if (access("/dev/kvm", R_OK | W_OK))
+		SKIP(return, "no /dev/kvm");
+	ASSERT_TRUE(guest_create(&g, s->fd, s->mem, s->len));
+	why = guest_share(&g, &guest_pvclock);
+	EXPECT_EQ(why, NULL) TH_LOG("pvclock: %s", why);
+	guest_destroy(&g);
+
+	ASSERT_TRUE(guest_create(&g, s->fd, s->mem, s->len));
+	why = guest_share(&g, &guest_steal_time);
+	EXPECT_EQ(why, NULL) TH_LOG("steal time: %s", why);
+	guest_destroy(&g);
+	EXPECT_EQ(pool_read(s, "populated"), populated);
 }
 
 /* Moving a mapping would move I/O to other memory. */
@@ -1427,25 +1412,29 @@ TEST_F_TIMEOUT(dax, unbind_can_be_killed, TIMEOUT)
 	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
 }
 
+static bool touch_gives_sigbus(char *mem)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		signal(SIGBUS, SIG_DFL);
+		*mem = 2;
+		_exit(0);
+	}
+	return wait_exit(pid) == -SIGBUS;
+}
+
 /* Unbinding a device that is mapped would leave a way to its memory. */
 TEST_F_TIMEOUT(dax, unbind_takes_the_mapping, TIMEOUT)
 {
 	struct space *s = &self->s;
-	pid_t pid;
 
 	s->mem[0] = 1;
 	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
 	ASSERT_EQ(dax_unbind(), 0);
 	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), -1);
 	EXPECT_EQ(errno, EFAULT);
-	pid = fork();
-	ASSERT_GE(pid, 0);
-	if (!pid) {
-		signal(SIGBUS, SIG_DFL);
-		s->mem[0] = 2;
-		_exit(0);
-	}
-	EXPECT_EQ(wait_exit(pid), -SIGBUS);
+	EXPECT_TRUE(touch_gives_sigbus(s->mem));
 
 	/* Binding a device that is open still upsets the cdev's refcount. */
 	space_unmap(s);
@@ -1457,16 +1446,85 @@ TEST_F_TIMEOUT(dax, unbind_takes_the_mapping, TIMEOUT)
 	ASSERT_NE(s->mem, MAP_FAILED);
 }
 
+#define HMEM_DRIVER	"/sys/bus/platform/drivers/hmem/"
+
+/* To unplug memory would take the host down, or leave a way to what comes next. */
+TEST_F_TIMEOUT(dax, removed_device_gives_sigbus, TIMEOUT)
+{
+	struct space *s = &self->s;
+	struct iovec iov = { s->mem + 2 * s->block, PAGE };
+	char path[PATH_MAX], *parent, buf[PAGE];
+	int held, p[2], status;
+	pid_t pid;
+
+	/* dax0.0 is a child of the device that stands for the memory. */
+	ASSERT_NE(realpath(DAX, path), NULL);
+	parent = basename(dirname(path));
+	if (strncmp(parent, "hmem.", 5))
+		SKIP(return, "dax0.0 is not of an hmem device");
+
+	for (held = 0; held < 2; held++) {
+		ASSERT_EQ(pipe(p), 0);
+		fill(iov.iov_base, PAGE, 22);
+		EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
+		ASSERT_TRUE(!held || vmsplice(p[1], &iov, 1, 0) == PAGE);
+		pid = fork();
+		ASSERT_GE(pid, 0);
+		if (!pid) {
+			close(p[0]);
+			close(p[1]);
+			_exit(!!write_str(HMEM_DRIVER "unbind", parent));
+		}
+		if (held) {
+			usleep(500000);
+			EXPECT_EQ(waitpid(pid, &status, WNOHANG), 0);
+		} else {
+			EXPECT_EQ(wait_exit(pid), 0);
+			EXPECT_NE(access(DAX, F_OK), 0);
+			EXPECT_NE(access("/dev/dax0.0", F_OK), 0);
+		}
+
+		/* Gone for the CPU and for GUP, also while a pin holds it up */
+		EXPECT_TRUE(touch_gives_sigbus(s->mem));
+		EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), -1);
+		EXPECT_EQ(errno, EFAULT);
+		EXPECT_EQ(pwrite(self->disk, iov.iov_base, PAGE, 0), -1);
+		EXPECT_EQ(errno, EFAULT);
+		EXPECT_EQ(mmap(NULL, 2 * MB, PROT_READ, MAP_SHARED, s->fd, 0), MAP_FAILED);
+		EXPECT_EQ(errno, ENXIO);
+
+		if (held) {
+			EXPECT_EQ(read(p[0], buf, PAGE), PAGE);
+			EXPECT_EQ(same(buf, PAGE, 22), PAGE);
+			EXPECT_EQ(wait_exit(pid), 0);
+			EXPECT_NE(access(DAX, F_OK), 0);
+			EXPECT_TRUE(touch_gives_sigbus(s->mem));
+		}
+		close(p[0]);
+		close(p[1]);
+		EXPECT_EQ(memmap_pages(), s->memmap_pages);
+		space_unmap(s);
+		close(s->fd);
+
+		ASSERT_EQ(write_str(HMEM_DRIVER "bind", parent), 0);
+		ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
+		iov.iov_base = s->mem + 2 * s->block;
+		EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
+		EXPECT_GT(pool_read(s, "populated"), 0);
+	}
+}
+
 /* Memory would stay lost to guests that do no I/O; or busy ones would pay. */
 TEST_F_TIMEOUT(dax, idle_blocks_go_within_two_seconds, TIMEOUT)
 {
 	struct space *s = &self->s;
+	unsigned long before = pool_read(s, "populated");
 	struct timespec start, now;
 
 	EXPECT_EQ(pread(self->disk, s->mem, 2 * MB, 0), (ssize_t)(2 * MB));
 	EXPECT_EQ(pread(self->disk, s->mem, 2 * MB, 0), (ssize_t)(2 * MB));
 	EXPECT_GT(pool_read(s, "cached"), 0);
-	EXPECT_EQ(pool_read(s, "populated"), pool_read(s, "live"));
+	EXPECT_EQ(pool_read(s, "populated"), before + pool_read(s, "live"));
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	EXPECT_TRUE(eventually_live(s, 0));
@@ -1628,96 +1686,50 @@ TEST_F_TIMEOUT(dax, direct_map_has_pinned_blocks_only, TIMEOUT)
 	ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
 }
 
-#define HWPOISON	"/sys/kernel/debug/hwpoison/"
-
-static atomic_ulong bus_addr;
-static atomic_int bus_errors;
-
-static void note_bus_error(int sig, siginfo_t *info, void *context)
+/* An administrator would believe guests' memory to be where it is not. */
+TEST_F_TIMEOUT(dax, direct_map_refuses_what_it_cannot_do, TIMEOUT)
 {
-	bus_addr = (unsigned long)info->si_addr;
-	if (info->si_code == BUS_MCEERR_AR || info->si_code == BUS_MCEERR_AO)
-		bus_errors++;
-}
-
-/* A guest would go on with bad data, or all of it would die for one page. */
-TEST_F_TIMEOUT(dax, memory_error_hits_one_page, TIMEOUT)
-{
-	struct sigaction action = {
-		.sa_sigaction = note_bus_error, .sa_flags = SA_SIGINFO,
+	static const char * const refused[][2] = {
+		{ "static", "2097152" },
+		{ "transient", "4096" },
 	};
 	struct space *s = &self->s;
-	struct iovec iov = { s->mem + PAGE, PAGE };
-	char *bad = s->mem + 5 * PAGE, *worse = s->mem + s->block + 7 * PAGE;
-	unsigned long pfn = strtoul(read_str(DAX "resource"), NULL, 0) / PAGE;
-	char buf[PAGE];
-	int p[2];
+	size_t i;
 
-	if (access(HWPOISON "corrupt-pfn", F_OK))
-		SKIP(return, "no hwpoison-inject");
-	ASSERT_TRUE(disk_put(0, MB, 20));
-	ASSERT_EQ(sigaction(SIGBUS, &action, NULL), 0);
-	ASSERT_EQ(pipe(p), 0);
-	fill(s->mem + PAGE, PAGE, 21);
-	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), PAGE);
+	if (access(DAX "direct_map", F_OK))
+		SKIP(return, "dax0.0 has no direct_map attribute");
+	space_unmap(s);
+	close(s->fd);
+	ASSERT_EQ(dax_set_direct_map("transient"), 0);
+	for (i = 0; i < ARRAY_SIZE(refused); i++) {
+		EXPECT_EQ(dax_set(refused[i][0], refused[i][1]), -EINVAL);
+		EXPECT_FALSE(dax_is_bound());
+		EXPECT_EQ(memmap_pages(), s->memmap_pages);
+	}
+	/* Nothing of that stays: what it can do works. */
+	EXPECT_EQ(dax_set_transient(2 * MB), 0);
+	EXPECT_TRUE(dax_is_bound());
 
-	/* In a block that is pinned, by who has it mapped */
-	EXPECT_EQ(madvise(bad, PAGE, MADV_HWPOISON), 0);
-	EXPECT_EQ(bus_errors, 1);
-	EXPECT_EQ(bus_addr, (unsigned long)bad);
-	EXPECT_EQ(pread(self->disk, bad, PAGE, 0), -1);
-	EXPECT_EQ(errno, EHWPOISON);
-	EXPECT_EQ(pwrite(self->disk, bad, PAGE, 4 * MB), -1);
-	EXPECT_EQ(errno, EHWPOISON);
-	EXPECT_EQ(pread(self->disk, bad - PAGE, PAGE, 0), PAGE);
-	EXPECT_EQ(same(bad - PAGE, PAGE, 20), PAGE);
-	EXPECT_EQ(pread(self->disk, bad + PAGE, 64 * PAGE, 0), 64 * PAGE);
-	EXPECT_EQ(same(bad + PAGE, 64 * PAGE, 20), 64 * PAGE);
-	EXPECT_EQ(read(p[0], buf, PAGE), PAGE);
-	EXPECT_EQ(same(buf, PAGE, 21), PAGE);
-	close(p[0]);
-	close(p[1]);
-
-	/* In one that is not there */
-	*worse = 1;
-	EXPECT_EQ(pool_set_cache(s, 0), 0);
-	EXPECT_TRUE(eventually_live(s, 0));
-	EXPECT_EQ(write_ulong(HWPOISON "corrupt-pfn", pfn + (worse - s->mem) / PAGE), 0);
-	EXPECT_EQ(bus_errors, 2);
-	EXPECT_EQ(bus_addr, (unsigned long)worse);
-	EXPECT_EQ(pool_read(s, "live"), 0);
-	EXPECT_EQ(pread(self->disk, worse, PAGE, 0), -1);
-	EXPECT_EQ(errno, EHWPOISON);
-	EXPECT_EQ(pread(self->disk, worse + PAGE, PAGE, 0), PAGE);
-
-	/* The page can't be given up for another one. */
-	EXPECT_EQ(madvise(bad + PAGE, PAGE, MADV_SOFT_OFFLINE), -1);
-	EXPECT_EQ(bus_errors, 2);
-
-	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn", pfn + 5), 0);
-	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn",
-			      pfn + (worse - s->mem) / PAGE), 0);
-	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn", pfn + 5), -EIO);
-	EXPECT_EQ(pread(self->disk, bad, PAGE, 0), PAGE);
-	EXPECT_EQ(pread(self->disk, worse, PAGE, 0), PAGE);
-	EXPECT_EQ(same(worse, PAGE, 20), PAGE);
+	ASSERT_EQ(dax_set_direct_map("static"), 0);
+	for (i = 0; i < ARRAY_SIZE(refused); i++)
+		EXPECT_EQ(dax_set(refused[i][0], refused[i][1]), 0);
+	ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
+	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
 }
 
-/* A device could not be bound any more after memory was short once. */
-TEST_F_TIMEOUT(dax, each_allocation_of_bind_may_fail, 2 * TIMEOUT)
+static void fail_binds(struct __test_metadata *_metadata, struct space *s, int disk,
+		       const char *direct_map)
 {
-	struct space *s = &self->s;
 	int fd, nth, failures = 0;
 	bool injected = true;
 	char text[16];
 
 	fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		SKIP(return, "no fault injection");
+	ASSERT_GE(fd, 0);
 	fail_nth_setup(_metadata);
 	space_unmap(s);
 	close(s->fd);
-	ASSERT_EQ(dax_unbind(), 0);
+	ASSERT_EQ(dax_set_direct_map(direct_map), 0);
 	for (nth = 1; injected && nth < 2000; nth++) {
 		snprintf(text, sizeof(text), "%d", nth);
 		ASSERT_GT(pwrite(fd, text, strlen(text), 0), 0);
@@ -1741,11 +1753,148 @@ TEST_F_TIMEOUT(dax, each_allocation_of_bind_may_fail, 2 * TIMEOUT)
 	EXPECT_GT(failures, 10);
 
 	ASSERT_EQ(dax_set_transient(s->page_size), 0);
-	s->fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
-	ASSERT_GE(s->fd, 0);
-	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
+	EXPECT_STREQ(read_str(DAX "direct_map"), direct_map);
+	ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
+	EXPECT_EQ(pread(disk, s->mem, PAGE, 0), PAGE);
+}
+
+/* A device could not be bound any more after memory was short once. */
+TEST_F_TIMEOUT(dax, each_allocation_of_bind_may_fail, 2 * TIMEOUT)
+{
+	if (access(FAIL_NTH, F_OK))
+		SKIP(return, "no fault injection");
+	fail_binds(_metadata, &self->s, self->disk, "static");
+}
+
+/* Nor could one that leaves the direct map and comes back. */
+TEST_F_TIMEOUT(dax, each_allocation_of_bind_may_fail_direct_map, 2 * TIMEOUT)
+{
+	struct space *s = &self->s;
+
+	if (access(DAX "direct_map", F_OK))
+		SKIP(return, "dax0.0 has no direct_map attribute");
+	if (access(FAIL_NTH, F_OK))
+		SKIP(return, "no fault injection");
+	fail_binds(_metadata, s, self->disk, "transient");
+
+	space_unmap(s);
+	close(s->fd);
+	ASSERT_EQ(dax_set_direct_map("static"), 0);
+	ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
+}
+
+/*
+ * Memory errors
+ */
+
+FIXTURE(memory_error)
+{
+	struct space s;
+	int disk;
+	off_t off;
+	struct bus_error error;
+	struct mapper *holder;
+	struct mapper *bystander;
+};
+
+FIXTURE_VARIANT(memory_error)
+{
+	size_t page_size;
+};
+
+FIXTURE_VARIANT_ADD(memory_error, 4k) { .page_size = 4 * KB };
+FIXTURE_VARIANT_ADD(memory_error, 2m) { .page_size = 2 * MB };
+FIXTURE_VARIANT_ADD(memory_error, 1g) { .page_size = GB };
+
+FIXTURE_SETUP(memory_error)
+{
+	struct space *s = &self->s;
+	const char *why;
+
+	self->disk = open_disk();
+	if (self->disk < 0)
+		SKIP(return, "no disk");
+	if (access(HWPOISON "corrupt-pfn", F_OK))
+		SKIP(return, "no hwpoison-inject");
+	why = space_open(s, false, variant->page_size);
+	if (why)
+		SKIP(return, "%s", why);
+
+	/* Not from the file's start; another process has it elsewhere, with a pin */
+	self->off = variant->page_size;
+	space_unmap(s);
+	s->mem = map_aligned(s, s->len, self->off, PROT_READ | PROT_WRITE);
 	ASSERT_NE(s->mem, MAP_FAILED);
-	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
+	ASSERT_TRUE(note_bus_errors(&self->error));
+	ASSERT_EQ(pool_set_cache(s, 0), 0);
+	self->holder = mapper_start(0, self->off + s->len, self->off + PAGE,
+				    s->reserve, s->reserve_len);
+	ASSERT_NE(self->holder, NULL);
+	/* And one has what comes before it. */
+	self->bystander = mapper_start(0, self->off, HOLDS_NOTHING, s->reserve,
+				       s->reserve_len);
+	ASSERT_NE(self->bystander, NULL);
+}
+
+FIXTURE_TEARDOWN(memory_error)
+{
+	EXPECT_EQ(self->bystander->error.nr, 0);
+	EXPECT_TRUE(mapper_end(self->bystander));
+	EXPECT_TRUE(mapper_end(self->holder));
+	space_close(_metadata, &self->s);
+	close(self->disk);
+}
+
+/* A guest would go on with bad data, or all of it would die for one page. */
+TEST_F_TIMEOUT(memory_error, hits_one_page, TIMEOUT)
+{
+	struct space *s = &self->s;
+	char *bad = s->mem + 5 * PAGE, *worse = s->mem + s->block + 7 * PAGE;
+	unsigned long first = (strtoul(read_str(DAX "resource"), NULL, 0) + self->off) / PAGE;
+	unsigned long bad_pfn = first + (bad - s->mem) / PAGE;
+	unsigned long worse_pfn = first + (worse - s->mem) / PAGE;
+	char *there = self->holder->mem + self->off - (unsigned long)s->mem;
+
+	ASSERT_TRUE(disk_put(0, MB, 20));
+	EXPECT_EQ(pool_read(s, "live"), 1);
+
+	/* In a block that somebody else has pinned */
+	EXPECT_EQ(madvise(bad, PAGE, MADV_HWPOISON), 0);
+	EXPECT_TRUE(bus_error_came(&self->error, 1, BUS_MCEERR_AR, bad));
+	EXPECT_TRUE(bus_error_came(&self->holder->error, 1, BUS_MCEERR_AO,
+				   there + (unsigned long)bad));
+	EXPECT_EQ(pread(self->disk, bad, PAGE, 0), -1);
+	EXPECT_EQ(errno, EHWPOISON);
+	EXPECT_EQ(pwrite(self->disk, bad, PAGE, 4 * MB), -1);
+	EXPECT_EQ(errno, EHWPOISON);
+	EXPECT_EQ(pread(self->disk, bad - PAGE, PAGE, 0), PAGE);
+	EXPECT_EQ(same(bad - PAGE, PAGE, 20), PAGE);
+	EXPECT_EQ(pread(self->disk, bad + PAGE, 64 * PAGE, 0), 64 * PAGE);
+	EXPECT_EQ(same(bad + PAGE, 64 * PAGE, 20), 64 * PAGE);
+
+	/* In one that is not there */
+	*worse = 1;
+	EXPECT_TRUE(eventually_live(s, 1));
+	EXPECT_EQ(write_ulong(HWPOISON "corrupt-pfn", worse_pfn), 0);
+	EXPECT_TRUE(bus_error_came(&self->error, 2, BUS_MCEERR_AR, worse));
+	EXPECT_TRUE(bus_error_came(&self->holder->error, 2, BUS_MCEERR_AO,
+				   there + (unsigned long)worse));
+	EXPECT_EQ(pool_read(s, "live"), 1);
+	EXPECT_EQ(pread(self->disk, worse, PAGE, 0), -1);
+	EXPECT_EQ(errno, EHWPOISON);
+	EXPECT_EQ(pread(self->disk, worse + PAGE, PAGE, 0), PAGE);
+
+	/* The page can't be given up for another one. */
+	EXPECT_EQ(madvise(bad + PAGE, PAGE, MADV_SOFT_OFFLINE), -1);
+	EXPECT_EQ(self->error.nr, 2);
+	EXPECT_EQ(self->holder->error.nr, 2);
+
+	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn", bad_pfn), 0);
+	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn", worse_pfn), 0);
+	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn", bad_pfn), -EIO);
+	EXPECT_EQ(pread(self->disk, bad, PAGE, 0), PAGE);
+	EXPECT_EQ(pread(self->disk, worse, PAGE, 0), PAGE);
+	EXPECT_EQ(same(worse, PAGE, 20), PAGE);
 }
 
 /*
@@ -1984,6 +2133,39 @@ TEST_F_TIMEOUT(provider, absent_block_is_not_made_for_who_asked_not_to, TIMEOUT)
 	EXPECT_EQ(tm_unpin(self->fd, id), 0);
 	EXPECT_EQ(tm_unpin(self->fd, held), 0);
 	EXPECT_EQ(tm_stats(self->fd).populated, 1);
+}
+
+/* Core dumps, and KVM, would have struct pages made for all of a guest's memory. */
+TEST_F_TIMEOUT(provider, who_wants_no_struct_pages_gets_none, TIMEOUT)
+{
+	static const int flags[] = { TMEMMAP_DUMP, TMEMMAP_NO_TRANSIENT };
+	static const int how[] = { TMEMMAP_PIN_UNLOCKED, TMEMMAP_PIN_REMOTE };
+	char *mem = self->mem + HOLE_END, *anon;
+	unsigned int f, h, live;
+	__u32 id, held = 0;
+
+	anon = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ASSERT_NE(anon, MAP_FAILED);
+	mem[0] = 1;
+	for (live = 0; live < 2; live++) {
+		if (live) {
+			ASSERT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem, 1,
+					 &held), 1);
+		}
+		for (f = 0; f < ARRAY_SIZE(flags); f++) {
+			for (h = 0; h < ARRAY_SIZE(how); h++) {
+				EXPECT_EQ(tm_pin(self->fd, how[h], flags[f], mem, 1, &id),
+					  -EFAULT);
+				EXPECT_EQ(tm_pin(self->fd, how[h], flags[f], anon, 1, &id), 1);
+				EXPECT_EQ(tm_unpin(self->fd, id), 0);
+			}
+		}
+		EXPECT_EQ(tm_stats(self->fd).populated, live);
+		EXPECT_EQ(tm_block(self->fd, HOLE_END).refs, live);
+	}
+	EXPECT_EQ(tm_unpin(self->fd, held), 0);
+	munmap(anon, PAGE);
 }
 
 /* Read-only memory could be written to. */

@@ -314,7 +314,7 @@ int main(int argc, char **argv)
 {
 	const struct user *const all[] = {
 		io_users, gup_users, net_users, rdma_users, vhost_users,
-		dma_users
+		dma_users, kvm_users
 	}, *user;
 	unsigned long cache, longterm_cap;
 	const char *file = NULL, *wanted = NULL;
@@ -363,6 +363,8 @@ int main(int argc, char **argv)
 		ksft_exit_fail_msg("direct_map can't be set\n");
 	if (dax_set_transient(2 * MB))
 		ksft_exit_fail_msg("dax0.0 can't be bound with memmap transient\n");
+	if (direct && strcmp(read_str(DAX "direct_map"), "transient"))
+		ksft_exit_fail_msg("the direct map is static\n");
 	ksft_set_plan(n + !!wanted);
 
 	cache = pool_get("cache");

@@ -33,7 +33,7 @@ struct user {
 
 /* Each ends with an entry that has no name. */
 extern const struct user io_users[], gup_users[], net_users[], rdma_users[],
-	vhost_users[], dma_users[];
+	vhost_users[], dma_users[], kvm_users[];
 
 /*
  * Prints what vhost takes for I/O with @a, of any kind of memory: a name, how many
