@@ -202,10 +202,25 @@ static int check_dma(struct edu *edu, char *mem)
 }
 
 /* All of the device's memory is mapped for DMA, as a VMM would do. */
+static int check_assigned(struct edu *edu, char *mem, size_t len)
+{
+	size_t low = len < LOW_LEN ? len : LOW_LEN;
+	int ret;
+
+	ret = map_dma(edu, mem, IOVA_LOW, low);
+	if (!ret && len > low)
+		ret = map_dma(edu, mem + low, IOVA_HIGH, len - low);
+	if (!ret)
+		ret = check_dma(edu, mem);
+	if (!ret && (!unmap_dma(edu, IOVA_LOW, low) ||
+		     (len > low && !unmap_dma(edu, IOVA_HIGH, len - low))))
+		ret = user_fail("can't unmap: %m");
+	return ret;
+}
+
 static int assigned(struct area *a)
 {
 	size_t len = strtoul(read_str(DAX "size"), NULL, 0);
-	size_t low = len < LOW_LEN ? len : LOW_LEN;
 	struct edu edu;
 	char *mem;
 	int fd, ret;
@@ -217,22 +232,27 @@ static int assigned(struct area *a)
 	mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (mem == MAP_FAILED)
 		return user_fail("can't map /dev/dax0.0: %m");
-	ret = map_dma(&edu, mem, IOVA_LOW, low);
-	if (!ret && len > low)
-		ret = map_dma(&edu, mem + low, IOVA_HIGH, len - low);
-	if (!ret)
-		ret = check_dma(&edu, mem);
-	if (!ret && (!unmap_dma(&edu, IOVA_LOW, low) ||
-		     (len > low && !unmap_dma(&edu, IOVA_HIGH, len - low))))
-		ret = user_fail("can't unmap: %m");
+	ret = check_assigned(&edu, mem, len);
 	edu_close(&edu);
 	munmap(mem, len);
 	close(fd);
 	return ret;
 }
 
+/*
+ * VFIO asks for long-term pins. Would it get them, it would pin the guest as a
+ * whole, and never let go: it takes pfns that are not pfn_valid() for nobody's.
+ */
+static int assigned_allowed(struct area *a)
+{
+	pool_set("longterm_cap", pool_get("cap"));
+	return assigned(a);
+}
+
 const struct user dma_users[] = {
 	{ "disk behind bounce buffers", 0, PINS, NULL, bounced_disk },
 	{ "VFIO type1", 0, NO_PINS, "falls back to page tables", assigned },
+	{ "VFIO type1, long-term allowed", 0, NO_PINS, "falls back to page tables",
+	  assigned_allowed },
 	{}
 };
