@@ -202,25 +202,10 @@ static int check_dma(struct edu *edu, char *mem)
 }
 
 /* All of the device's memory is mapped for DMA, as a VMM would do. */
-static int check_assigned(struct edu *edu, char *mem, size_t len)
-{
-	size_t low = len < LOW_LEN ? len : LOW_LEN;
-	int ret;
-
-	ret = map_dma(edu, mem, IOVA_LOW, low);
-	if (!ret && len > low)
-		ret = map_dma(edu, mem + low, IOVA_HIGH, len - low);
-	if (!ret)
-		ret = check_dma(edu, mem);
-	if (!ret && (!unmap_dma(edu, IOVA_LOW, low) ||
-		     (len > low && !unmap_dma(edu, IOVA_HIGH, len - low))))
-		ret = user_fail("can't unmap: %m");
-	return ret;
-}
-
 static int assigned(struct area *a)
 {
 	size_t len = strtoul(read_str(DAX "size"), NULL, 0);
+	size_t low = len < LOW_LEN ? len : LOW_LEN;
 	struct edu edu;
 	char *mem;
 	int fd, ret;
@@ -232,7 +217,14 @@ static int assigned(struct area *a)
 	mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (mem == MAP_FAILED)
 		return user_fail("can't map /dev/dax0.0: %m");
-	ret = check_assigned(&edu, mem, len);
+	ret = map_dma(&edu, mem, IOVA_LOW, low);
+	if (!ret && len > low)
+		ret = map_dma(&edu, mem + low, IOVA_HIGH, len - low);
+	if (!ret)
+		ret = check_dma(&edu, mem);
+	if (!ret && (!unmap_dma(&edu, IOVA_LOW, low) ||
+		     (len > low && !unmap_dma(&edu, IOVA_HIGH, len - low))))
+		ret = user_fail("can't unmap: %m");
 	edu_close(&edu);
 	munmap(mem, len);
 	close(fd);

@@ -1078,7 +1078,7 @@ static long faults_of_reading(const char *mem, size_t len)
 
 	getrusage(RUSAGE_THREAD, &before);
 	for (i = 0; i < len; i += PAGE)
-		(void)*(const volatile char *)(mem + i);
+		(void)__atomic_load_n(mem + i, __ATOMIC_RELAXED);
 	getrusage(RUSAGE_THREAD, &after);
 	return after.ru_minflt - before.ru_minflt;
 }
