@@ -313,8 +313,9 @@ static bool selected(const struct user *user, char **names)
 int main(int argc, char **argv)
 {
 	const struct user *const all[] = {
-		io_users, gup_users, net_users, rdma_users, vhost_users,
-		dma_users, kvm_users
+		/* Lockdep has something to say of vhost-scsi, and is silent then. */
+		io_users, gup_users, net_users, rdma_users, dma_users,
+		kvm_users, vhost_users
 	}, *user;
 	unsigned long cache, longterm_cap;
 	const char *file = NULL, *wanted = NULL;

@@ -231,8 +231,20 @@ static int assigned(struct area *a)
 	return ret;
 }
 
+/*
+ * VFIO asks for long-term pins. Would it get them, it would pin the guest as a
+ * whole, and never let go: it takes pfns that are not pfn_valid() for nobody's.
+ */
+static int assigned_allowed(struct area *a)
+{
+	pool_set("longterm_cap", pool_get("cap"));
+	return assigned(a);
+}
+
 const struct user dma_users[] = {
 	{ "disk behind bounce buffers", 0, PINS, NULL, bounced_disk },
 	{ "VFIO type1", 0, NO_PINS, "falls back to page tables", assigned },
+	{ "VFIO type1, long-term allowed", 0, NO_PINS, "falls back to page tables",
+	  assigned_allowed },
 	{}
 };

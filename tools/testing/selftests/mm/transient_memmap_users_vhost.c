@@ -179,15 +179,15 @@ struct net {
 	int packet;	/* socket on the host's side of the tap */
 };
 
-static int packet_socket(const char *ifname)
+static int packet_socket(const char *ifname, int protocol)
 {
 	struct timeval timeout = { .tv_sec = 20 };
 	struct sockaddr_ll sll = {
 		.sll_family = AF_PACKET,
-		.sll_protocol = htons(ETH_P_TEST),
+		.sll_protocol = htons(protocol),
 		.sll_ifindex = if_nametoindex(ifname),
 	};
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_TEST));
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 
 	if (bind(fd, (struct sockaddr *)&sll, sizeof(sll)))
 		return -1;
@@ -213,7 +213,7 @@ static int net_open(struct net *net, struct area *a)
 	    ioctl(net->tap, TUNSETVNETHDRSZ, &hdr_len) ||
 	    sh("ip link set tap0 up"))
 		return user_fail("no tap: %m");
-	net->packet = packet_socket("tap0");
+	net->packet = packet_socket("tap0", ETH_P_TEST);
 	ret = vdev_open(&net->dev, a, "/dev/vhost-net", 0, 2);
 	if (ret)
 		return ret;
@@ -265,6 +265,13 @@ static void net_post(struct net *net, unsigned int index, char *frame, size_t le
 	queue_post(&net->dev, index, iov, index == TX ? 2 : 0, 2);
 }
 
+/* Where a frame is that lies in two blocks, from the 3rd one on */
+static char *frame_at(struct area *a, int i)
+{
+	return a->mem + (2 * (i % 14) + 2) * 2 * MB - BEFORE_END;
+}
+
+/* Who listens gets a copy: at once, from the guest's pages, if it is a long one. */
 static int net_transmit(struct area *a, size_t len)
 {
 	char got[LONG_LEN];
@@ -277,7 +284,7 @@ static int net_transmit(struct area *a, size_t len)
 	if (net_set_backends(&net, net.tap))
 		return user_fail("no backend: %m");
 	for (i = 0; i < 100; i++) {
-		char *frame = a->mem + (i % 20 + 2) * 2 * MB - BEFORE_END;
+		char *frame = frame_at(a, i);
 
 		make_frame(frame, len, i);
 		net_post(&net, TX, frame, len);
@@ -295,7 +302,7 @@ static int net_transmit_copy(struct area *a)
 	return net_transmit(a, SHORT_LEN);
 }
 
-static int net_transmit_zerocopy(struct area *a)
+static int net_transmit_heard(struct area *a)
 {
 	return zerocopy_enabled() ? net_transmit(a, LONG_LEN) :
 		user_skip("needs vhost_net.experimental_zcopytx=1");
@@ -367,10 +374,10 @@ static int net_dirty_log(struct area *a)
 }
 
 /*
- * A frame that stays in flight for a second: the tap is a port of a bridge, and
- * the other port's queue delays what it gets. There it arrives without a copy.
+ * A frame that stays in flight for a while: the tap is a port of a bridge, and the
+ * other port's queue delays what it gets. There it arrives without a copy.
  */
-static int net_open_delayed(struct net *net, struct area *a)
+static int net_open_delayed(struct net *net, struct area *a, const char *delay)
 {
 	int ret;
 
@@ -380,13 +387,114 @@ static int net_open_delayed(struct net *net, struct area *a)
 	if (ret)
 		return ret;
 	if (sh("ip link add br0 type bridge && ip link add dummy0 type dummy &&"
-	       "tc qdisc add dev dummy0 root netem delay 1s &&"
+	       "tc qdisc add dev dummy0 root netem delay %s &&"
 	       "ip link set dummy0 master br0 && ip link set tap0 master br0 &&"
-	       "ip link set dummy0 up && ip link set br0 up"))
+	       "ip link set dummy0 up && ip link set br0 up", delay))
 		return user_skip("no bridge, dummy or netem");
 	close(net->packet);
-	net->packet = packet_socket("dummy0");
 	return net_set_backends(net, net->tap) ? user_fail("no backend: %m") : 0;
+}
+
+/* As many as the ring takes at a time */
+#define IN_FLIGHT	(RING / 8)
+
+/* This much of a frame at most is copied in any case. */
+#define HEAD_LEN	256
+
+static bool recv_frame(int fd, char *got)
+{
+	do {
+		if (recv(fd, got, LONG_LEN, 0) < 0)
+			return false;
+	} while (((struct ethhdr *)got)->h_proto != htons(ETH_P_TEST));
+	return true;
+}
+
+/*
+ * What is in flight are the guest's pages: a change that the guest makes meanwhile
+ * is seen on the far side, where who listens to what leaves has it copied. vhost
+ * then gives up on zero-copy, until it has a new backend.
+ */
+static int net_send_changed(struct net *net, int seed)
+{
+	int packet = packet_socket("dummy0", ETH_P_ALL), i;
+	char got[LONG_LEN], want[LONG_LEN];
+
+	for (i = 0; i < IN_FLIGHT; i++) {
+		make_frame(frame_at(net->dev.a, i), LONG_LEN, seed + i);
+		net_post(net, TX, frame_at(net->dev.a, i), LONG_LEN);
+	}
+	if (!pool_becomes("live", 2 * IN_FLIGHT))
+		return user_fail("%lu blocks are live, not those of %d frames",
+				 pool_get("live"), IN_FLIGHT);
+	for (i = 0; i < IN_FLIGHT; i++)
+		fill(frame_at(net->dev.a, i) + HEAD_LEN, LONG_LEN - HEAD_LEN, ~seed - i);
+	for (i = 0; i < IN_FLIGHT; i++) {
+		make_frame(want, LONG_LEN, seed + i);
+		fill(want + HEAD_LEN, LONG_LEN - HEAD_LEN, ~seed - i);
+		if (!recv_frame(packet, got) || memcmp(got, want, LONG_LEN))
+			return user_fail("frame %d is not the changed one", seed + i);
+	}
+	for (i = 0; i < IN_FLIGHT; i++)
+		if (queue_wait(&net->dev, TX) < 0)
+			return user_fail("frame %d never comes back", seed + i);
+	close(packet);
+	return pool_becomes("live", 0) ? 0 : user_fail("blocks stay live");
+}
+
+static unsigned long transmitted(const char *ifname)
+{
+	FILE *f = fopen("/proc/net/dev", "r");
+	char line[256], format[64];
+	unsigned long n = 0;
+
+	snprintf(format, sizeof(format), " %s: %%*u %%*u %%*u %%*u %%*u %%*u %%*u %%*u %%*u %%lu",
+		 ifname);
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, format, &n) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* With nobody who listens there is no copy: each frame has its two blocks pinned. */
+static int net_send_unheard(struct net *net, int nr)
+{
+	unsigned long before, sent = transmitted("dummy0");
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		before = pool_get("populated");
+		make_frame(frame_at(net->dev.a, i), LONG_LEN, i);
+		net_post(net, TX, frame_at(net->dev.a, i), LONG_LEN);
+		if (queue_wait(&net->dev, TX) < 0)
+			return user_fail("frame %d never comes back", i);
+		if (!pool_becomes("live", 0))
+			return user_fail("blocks stay live");
+		if (pool_get("populated") != before + 2)
+			return user_fail("%lu blocks were populated for frame %d",
+					 pool_get("populated") - before, i);
+	}
+	sent = transmitted("dummy0") - sent;
+	return (int)sent == nr ? 0 : user_fail("%lu frames of %d arrived", sent, nr);
+}
+
+static int net_transmit_zerocopy(struct area *a)
+{
+	struct net net;
+	int i, ret;
+
+	ret = net_open_delayed(&net, a, "3s");
+	for (i = 0; i < 2 && !ret; i++)
+		ret = net_send_changed(&net, i * IN_FLIGHT) ?:
+		      net_set_backends(&net, -1) || net_set_backends(&net, net.tap) ?
+			user_fail("no new backend: %m") : 0;
+	if (ret)
+		return ret;
+	if (sh("tc qdisc del dev dummy0 root"))
+		return user_fail("the delay stays");
+	return net_send_unheard(&net, 100);
 }
 
 static int net_send_delayed(struct net *net)
@@ -404,7 +512,7 @@ static int net_used_after_last_reference(struct area *a)
 	struct net net;
 	int ret;
 
-	ret = net_open_delayed(&net, a) ?: net_send_delayed(&net);
+	ret = net_open_delayed(&net, a, "1s") ?: net_send_delayed(&net);
 	if (ret)
 		return ret;
 	if (queue_has_used(&net.dev, TX))
@@ -420,7 +528,7 @@ static int net_reset_in_flight(struct area *a)
 	struct net net;
 	int ret;
 
-	ret = net_open_delayed(&net, a) ?: net_send_delayed(&net);
+	ret = net_open_delayed(&net, a, "1s") ?: net_send_delayed(&net);
 	if (ret)
 		return ret;
 	/* Waits for what is in flight. */
@@ -465,7 +573,7 @@ static int net_start_delayed(struct area *a)
 {
 	struct net net;
 
-	return net_open_delayed(&net, a) ?: net_send_delayed(&net);
+	return net_open_delayed(&net, a, "1s") ?: net_send_delayed(&net);
 }
 
 static int net_killed_in_flight(struct area *a)
@@ -502,13 +610,18 @@ static void target_remove(const char *backstore)
 	   " vhost core/%s_0/tm core/%s_0", backstore, backstore);
 }
 
-static int scsi_open(struct vdev *dev, struct area *a, uint64_t features)
+static struct vhost_scsi_target scsi_target(void)
 {
-	struct vhost_scsi_target target = {
+	return (struct vhost_scsi_target) {
 		.abi_version = VHOST_SCSI_ABI_VERSION,
 		.vhost_wwpn = WWN,
 		.vhost_tpgt = 1,
 	};
+}
+
+static int scsi_open(struct vdev *dev, struct area *a, uint64_t features)
+{
+	struct vhost_scsi_target target = scsi_target();
 	int ret = vdev_open(dev, a, "/dev/vhost-scsi", features, 3);
 
 	if (!ret && ioctl(dev->fd, VHOST_SCSI_SET_ENDPOINT, &target))
@@ -555,6 +668,15 @@ static bool scsi_good(struct vdev *dev)
 	return queue_wait(dev, IO) >= 0 && !resp->response && !resp->status;
 }
 
+/* The first command may only tell that the unit is new. */
+static bool scsi_get_ready(struct vdev *dev, const struct iovec *prot)
+{
+	unsigned char ready[6] = {};
+
+	scsi_post(dev, ready, sizeof(ready), false, prot, NULL, 0);
+	return queue_wait(dev, IO) >= 0;
+}
+
 static bool scsi_rw(struct vdev *dev, bool write, const struct iovec *prot, void *buf,
 		    size_t len, off_t off)
 {
@@ -598,7 +720,6 @@ static int scsi_transfers(struct area *a, bool protected)
 {
 	static const size_t lens[] = { 512, 4096, 5 * 512, 68 * KB + 512, 512 * KB };
 	const struct iovec none = {};
-	unsigned char ready[6] = {};
 	struct vdev dev;
 	size_t i;
 	int ret;
@@ -606,9 +727,8 @@ static int scsi_transfers(struct area *a, bool protected)
 	ret = scsi_open(&dev, a, protected ? 1ULL << VIRTIO_SCSI_F_T10_PI : 0);
 	if (ret)
 		return ret;
-	/* The first command may only tell that the unit is new. */
-	scsi_post(&dev, ready, sizeof(ready), false, protected ? &none : NULL, NULL, 0);
-	scsi_good(&dev);
+	if (!scsi_get_ready(&dev, protected ? &none : NULL))
+		return user_fail("it does not answer");
 	for (i = 0; i < ARRAY_SIZE(lens); i++) {
 		char *out = a->mem + (2 * i + 2) * 2 * MB - 1001;
 		char *in = a->mem + 30 * MB + (2 * i + 2) * 2 * MB - 77;
@@ -678,50 +798,88 @@ static int on_slow_disk(struct area *a, int (*fn)(struct area *a))
 	return ret;
 }
 
-static int scsi_start(struct area *a)
+#define READ_LEN	(64 * KB)
+
+static char *read_to(struct area *a)
 {
-	unsigned char read_cdb[10] = { 0x28, [8] = 128 };
-	unsigned char ready[6] = {};
-	struct vdev dev;
+	return a->mem + 4 * MB - 700;
+}
+
+/* Leaves a read in flight of what is written to the disk before. */
+static int scsi_start(struct vdev *dev, struct area *a)
+{
+	unsigned char read_cdb[10] = { 0x28, [8] = READ_LEN / 512 };
 	int ret;
 
-	ret = scsi_open(&dev, a, 0);
+	ret = scsi_open(dev, a, 0);
 	if (ret)
 		return ret;
-	scsi_post(&dev, ready, sizeof(ready), false, NULL, NULL, 0);
-	scsi_good(&dev);
-	scsi_post(&dev, read_cdb, sizeof(read_cdb), false, NULL, a->mem + 4 * MB - 700, 64 * KB);
-	return pool_becomes("live", 2) ? dev.fd + 1000 :
+	fill(a->mem + 8 * MB, READ_LEN, 1);
+	memset(read_to(a) - 1, 0, READ_LEN + 2);
+	if (!scsi_get_ready(dev, NULL) ||
+	    !scsi_rw(dev, true, NULL, a->mem + 8 * MB, READ_LEN, 0) ||
+	    !pool_becomes("live", 0))
+		return user_fail("can't write to the disk");
+	scsi_post(dev, read_cdb, sizeof(read_cdb), false, NULL, read_to(a), READ_LEN);
+	return pool_becomes("live", 2) ? 0 :
 		user_fail("%lu blocks are live, not 2", pool_get("live"));
+}
+
+/* Afterwards, with no block live, the read has come. */
+static int scsi_has_read(struct area *a)
+{
+	char *in = read_to(a);
+
+	if (!pool_becomes("live", 0))
+		return user_fail("blocks stay live");
+	return same(in, READ_LEN, 1) != READ_LEN || in[-1] || in[READ_LEN] ?
+		user_fail("byte %zu of the read in flight is wrong",
+			  same(in, READ_LEN, 1)) : 0;
+}
+
+/* It works again, with rings that begin anew. */
+static int scsi_use_again(struct vdev *dev)
+{
+	struct vhost_scsi_target target = scsi_target();
+	char *out = dev->a->mem + 12 * MB - 78, *in = dev->a->mem + 16 * MB - 78;
+
+	memset(dev->a->mem, 0, RINGS_LEN);
+	if (set_queue(dev, 0) || set_queue(dev, 1) || set_queue(dev, IO) ||
+	    ioctl(dev->fd, VHOST_SCSI_SET_ENDPOINT, &target))
+		return user_fail("no endpoint any more: %m");
+	fill(out, READ_LEN, 2);
+	if (!scsi_get_ready(dev, NULL) ||
+	    !scsi_rw(dev, true, NULL, out, READ_LEN, 1 * MB) ||
+	    !scsi_rw(dev, false, NULL, in, READ_LEN, 1 * MB))
+		return user_fail("after the reset it does not work");
+	return same(in, READ_LEN, 2) == READ_LEN ? 0 :
+		user_fail("after the reset, byte %zu is wrong", same(in, READ_LEN, 2));
 }
 
 static int scsi_reset(struct area *a)
 {
-	struct vhost_scsi_target target = {
-		.abi_version = VHOST_SCSI_ABI_VERSION,
-		.vhost_wwpn = WWN,
-		.vhost_tpgt = 1,
-	};
-	int fd = scsi_start(a) - 1000;
+	struct vhost_scsi_target target = scsi_target();
+	struct vdev dev;
+	int ret;
 
-	if (fd < 0)
-		return fd + 1000;
-	if (ioctl(fd, VHOST_SCSI_CLEAR_ENDPOINT, &target))
-		return user_fail("can't clear the endpoint: %m");
-	close(fd);
-	return pool_becomes("live", 0) ? 0 : user_fail("blocks stay live");
+	ret = scsi_start(&dev, a);
+	if (!ret && ioctl(dev.fd, VHOST_SCSI_CLEAR_ENDPOINT, &target))
+		ret = user_fail("can't clear the endpoint: %m");
+	ret = ret ?: scsi_has_read(a) ?: scsi_use_again(&dev);
+	close(dev.fd);
+	return ret;
 }
 
 static int scsi_start_only(struct area *a)
 {
-	int ret = scsi_start(a);
+	struct vdev dev;
 
-	return ret >= 1000 ? 0 : ret;
+	return scsi_start(&dev, a);
 }
 
 static int scsi_kill(struct area *a)
 {
-	return in_killed_process(a, scsi_start_only);
+	return in_killed_process(a, scsi_start_only) ?: scsi_has_read(a);
 }
 
 static int scsi_reset_in_flight(struct area *a)
@@ -923,6 +1081,8 @@ int vhost_measure(struct area *a)
 const struct user vhost_users[] = {
 	{ "vhost-net, transmit, short frames", 0, NO_PINS, "copied", net_transmit_copy },
 	{ "vhost-net, transmit, zero-copy", 0, PINS, NULL, net_transmit_zerocopy },
+	{ "vhost-net, transmit, zero-copy, heard", 0, PINS, "copied for who listens",
+	  net_transmit_heard },
 	{ "vhost-net, receive", 0, NO_PINS, "copied", net_receive },
 	{ "vhost-net, used after the last reference", 0, PINS, NULL,
 	  net_used_after_last_reference },

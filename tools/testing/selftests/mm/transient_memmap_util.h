@@ -127,6 +127,7 @@ static inline void nullb_make(const char *name, const char *mb, const char *dela
 		{ "size", mb },
 		{ "blocksize", "512" },
 		{ "memory_backed", "1" },
+		{ "discard", "1" },
 		{ "irqmode", "2" },
 		{ "poll_queues", "1" },
 		{ "completion_nsec", delay },
