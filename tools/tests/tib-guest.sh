@@ -87,7 +87,7 @@ page_tables_are_gone() {
 		missing=$((free - $(free_kib)))
 		echo "# round $round: $there KiB in use after the reads, $missing KiB later"
 	done
-	[ $missing -le 4096 ] || { echo "$missing KiB"; return 1; }
+	[ "$missing" -le 4096 ] || { echo "$missing KiB"; return 1; }
 }
 
 # Free pages shall be in MemFree, not in each CPU's list.
