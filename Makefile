@@ -65,13 +65,13 @@ kcsan: tree ## look for data races in the pool, in a kernel of its own
 test: kernel ## all tests
 	@tools/run-tests.sh all
 
-bench: kernel ## measure: tables in build/bench, compared with tools/bench.limits
+bench: kernel ## measure: tables in build/bench; fails if a limit of tools/bench.limits is missed
 	@tools/deps.sh bench
-	@tools/bench.sh
+	@tools/bench.sh -l
 
 bench-base: kernel ## measure what the series costs those who don't use it
 	@tools/deps.sh bench
-	@tools/bench.sh -b
+	@tools/bench.sh -l -b
 
 size: kernel ## what the series adds to the kernel's image
 	@tools/deps.sh bench

@@ -430,7 +430,7 @@ static void block_set_state(struct transient_pool *pool,
 {
 	u8 *slot = &sec->state[transient_slot(pfn)];
 	bool wake = block_in_transit(sec, pfn);
-	unsigned int i;
+	unsigned int i, nr = block_slots(pool);
 
 	lockdep_assert_held(&sec->lock);
 
@@ -438,7 +438,7 @@ static void block_set_state(struct transient_pool *pool,
 	if (state == BLOCK_LIVE && block_is_poisoned(pool, pfn))
 		state = BLOCK_LIVE_POISONED;
 	/* Readers look at the slot of their own pfn. */
-	for (i = 0; i < block_slots(pool); i++)
+	for (i = 0; i < nr; i++)
 		/* Pairs with transient_pfn_state(): struct pages are ready. */
 		smp_store_release(&slot[i], state);
 	if (wake)
@@ -728,12 +728,12 @@ static void block_map(struct transient_pool *pool, struct transient_section *sec
 {
 	unsigned long addr = (unsigned long)pfn_to_page(pfn);
 	pte_t *pte = sec->ptes + transient_slot(pfn);
-	unsigned int i;
+	pte_t tails = mk_pte(pool->tails, PAGE_KERNEL_RO);
+	unsigned int i, nr = block_slots(pool);
 
 	set_pte_at(&init_mm, addr, pte, mk_pte(vmemmap_page, PAGE_KERNEL));
-	for (i = 1; i < block_slots(pool); i++)
-		set_pte_at(&init_mm, addr + i * PAGE_SIZE, pte + i,
-			   mk_pte(pool->tails, PAGE_KERNEL_RO));
+	for (i = 1; i < nr; i++)
+		set_pte_at(&init_mm, addr + i * PAGE_SIZE, pte + i, tails);
 	if (sec->direct)
 		transient_direct_map_block(block_direct(sec, pfn), pfn);
 }
@@ -1106,8 +1106,9 @@ static struct page *block_unmap(struct transient_pool *pool, struct folio *folio
 {
 	unsigned long addr = (unsigned long)&folio->page, pfn = folio_pfn(folio);
 	struct transient_section *sec = section_of(pfn);
+	pte_t *pte = sec->ptes + transient_slot(pfn);
+	unsigned int i, nr = block_slots(pool);
 	struct page *vmemmap_page;
-	unsigned int i;
 
 	guard(spinlock)(&sec->lock);
 	if (sec->state[transient_slot(pfn)] != BLOCK_HIDDEN) {
@@ -1119,9 +1120,8 @@ static struct page *block_unmap(struct transient_pool *pool, struct folio *folio
 	if (folio_test_owner_2(folio))
 		atomic_long_dec(&pool->longterm);
 	vmemmap_page = block_page(sec, pfn);
-	for (i = 0; i < block_slots(pool); i++)
-		pte_clear(&init_mm, addr + i * PAGE_SIZE,
-			  sec->ptes + transient_slot(pfn) + i);
+	for (i = 0; i < nr; i++)
+		pte_clear(&init_mm, addr + i * PAGE_SIZE, pte + i);
 	if (sec->direct)
 		transient_direct_unmap_block(block_direct(sec, pfn));
 	block_set_state(pool, sec, pfn, BLOCK_UNMAPPED);

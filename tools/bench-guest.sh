@@ -1,10 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # What bench.sh runs in the guest: measures, and prints a line of JSON for each
-# figure. Arguments: what to measure, any of range, plain, scale.
+# figure. Arguments: what to measure, any of bind, cycle, range, plain,
+# scale.
+#   bind    binding the device
+#   cycle   what populating a block and freeing it takes
 #   range   static and transient memmaps of the device
 #   plain   memory that has nothing to do with the device
-#   scale   populating in several processes at a time
+#   scale   pinning in several processes or threads at a time
 set -eu
 
 tools=$(cd "$(dirname "$0")" && pwd)
@@ -168,7 +171,7 @@ vhost() {
 
 # What to measure
 
-# registration NAME static|transient ALIGN
+# registration NAME static|transient ALIGN [static|transient]
 registration() {
 	dax_unbind
 	before=$(vmstat nr_memmap_pages)
@@ -176,14 +179,16 @@ registration() {
 	for _ in 1 2 3; do
 		dax_unbind
 		sleep 1
+		echo "${4:-static}" >$dax_dev/direct_map
 		echo "$3" >$dax_dev/align
 		echo "$2" >$dax_dev/memmap
 		"$tools/bench.py" write $dax_drv/bind dax0.0 >>"$tmp/rounds" ||
 			die "dax0.0 does not bind"
 	done
 	jq -sc --arg memory "$1" --arg pages $(($(vmstat nr_memmap_pages) - before)) \
-		'{kind: "bind", memory: $memory, us: (sort | .[1] / 1000),
-		memmap_kib: ($pages | tonumber * 4)}' <"$tmp/rounds"
+		--arg mib $(($(dax_size) >> 20)) \
+		'{kind: "bind", memory: $memory, mib: ($mib | tonumber),
+		us: (sort | .[1] / 1000), memmap_kib: ($pages | tonumber * 4)}' <"$tmp/rounds"
 }
 
 # Each read pins one block of many and lets it go.
@@ -201,17 +206,60 @@ flushes() {
 	pool_set cache "$cache"
 }
 
+# Pinning and letting go
+
+# cycle MEMORY BLOCK: reads, each of which pins one of so many blocks as the default
+# cap allows; and how many were populated for them.
+cycle() {
+	blocks=2048 rounds=4 populated=0
+	[ ! -e $dax_dev/transient/cache ] || before=$(dax_pool populated)
+	ns=$("$tools/bench.py" cycle $disk $DAX "$2" $blocks $rounds) ||
+		die "bench.py cycle does not run"
+	# All but those of the first round, which populates what is kept.
+	[ ! -e $dax_dev/transient/cache ] ||
+		populated=$(($(dax_pool populated) - before - blocks))
+	jq -nc --arg memory "$1" --arg reads $((blocks * rounds)) \
+		--arg populated $populated --arg ns "$ns" \
+		'{kind: "cycle", memory: $memory, reads: ($reads | tonumber),
+		populated: ($populated | tonumber), ns: ($ns | tonumber)}'
+}
+
+# cycle_kept MEMORY BLOCK: with what is kept, and with nothing kept
+cycle_kept() {
+	cycle "$1" "$2"
+	pool_empty 0
+	cycle "$1, cache 0" "$2"
+}
+
+measure_cycle() {
+	dax_has_transient || die "the kernel has no transient memmap"
+	bind static 4096
+	cycle 'static 4k' 262144
+	bind transient 4096
+	cycle_kept 'transient 4k' 262144
+	bind static 2097152
+	cycle 'static 2m' 2097152
+	bind transient 2097152
+	cycle_kept 'transient 2m' 2097152
+	bind transient 2097152 transient
+	cycle_kept 'transient 2m, direct map too' 2097152
+}
+
 io_all() {
 	fio_all "$1" mmaphuge:$DAX
 	vhost "$1"
 }
 
-measure_range() {
+measure_bind() {
 	dax_has_transient || die "the kernel has no transient memmap"
 	registration 'static 4k' static 4096
 	registration 'static 2m' static 2097152
 	registration 'transient 4k' transient 4096
 	registration 'transient 2m' transient 2097152
+	registration 'transient 2m, direct map too' transient 2097152 transient
+}
+
+measure_range() {
 	measure_align 4k 4096 64
 	measure_align 2m 2097152 512
 	measure_direct 512
@@ -243,6 +291,33 @@ measure_direct() {
 		gup 'transient 2m, direct map too' $state "$1" -S -f $DAX
 	done
 	flushes 'transient 2m, direct map too'
+	pool_empty
+	io_all 'transient 2m, direct map too'
+	pool_set cache 0
+	io_all 'transient 2m, direct map too, cache 0'
+}
+
+# HVO gives back what was there from boot.
+memmap_pages() { echo $(($(vmstat nr_memmap_pages) + $(vmstat nr_memmap_boot_pages))); }
+
+# huge_pages NAME 0|1: gup_test and fio, and what it takes to have huge pages, and
+# how much memmap they have then; HVO or not
+huge_pages() {
+	echo "$2" >/proc/sys/vm/hugetlb_optimize_vmemmap
+	gup "$1" hit 512 -H
+	mib=512 pages=$(memmap_pages)
+	ns=$("$tools/bench.py" write /proc/sys/vm/nr_hugepages $((mib / 2)))
+	[ "$(cat /proc/sys/vm/nr_hugepages)" = $((mib / 2)) ] ||
+		die "$(cat /proc/sys/vm/nr_hugepages) huge pages of $((mib / 2))"
+	# With the struct pages that this memory has from boot.
+	jq -nc --arg memory "$1" --arg mib $mib --arg ns "$ns" \
+		--arg pages $(($(memmap_pages) - pages)) \
+		'{kind: "bind", memory: $memory, mib: ($mib | tonumber),
+		us: (($ns | tonumber) / 1000),
+		memmap_kib: (($mib | tonumber) * 16 + ($pages | tonumber) * 4)}'
+	fio_all "$1" "mmaphuge:$tmp/huge/fio"
+	rm -f "$tmp/huge/fio"
+	echo 0 >/proc/sys/vm/nr_hugepages
 }
 
 # More than 64 MiB, as gup_test counts in microseconds, and 115 are too few of them.
@@ -250,36 +325,45 @@ measure_plain() {
 	dax_unbind
 	gup 'anonymous 4k' hit 256 -T
 	gup 'anonymous THP' hit 512 -t
-	gup 'hugetlb 2m' hit 512 -H
 	fio_all 'anonymous 4k' malloc
 	mkdir "$tmp/huge"
 	mount -t hugetlbfs none "$tmp/huge"
-	echo 16 >/proc/sys/vm/nr_hugepages
-	fio_all 'hugetlb 2m' "mmaphuge:$tmp/huge/fio"
+	huge_pages 'hugetlb 2m' 0
+	huge_pages 'hugetlb 2m HVO' 1
 	umount "$tmp/huge"
-	echo 0 >/proc/sys/vm/nr_hugepages
 }
 
-# scale NAME ALIGN MIB: of each process
+# scale NAME ALIGN MIB processes|threads: of each of them
 scale() {
 	bind transient "$2"
-	for procs in 1 2 4; do
-		for _ in 1 2 3 4 5; do
-			pool_empty
-			before=$(dax_pool populated)
-			us=$("$tools/bench.py" pin $DAX $procs "$3") ||
-				die "$procs processes did not pin"
-			jq -nc --arg memory "transient $1" --arg procs $procs \
-				--arg blocks $(($(dax_pool populated) - before)) --arg us "$us" \
-				'{kind: "scale", memory: $memory, procs: ($procs | tonumber),
-				blocks: ($blocks | tonumber), us: ($us | tonumber)}'
+	for state in miss hit; do
+		rounds=0
+		[ $state = miss ] || rounds=20
+		for workers in 1 2 4; do
+			for _ in 1 2 3 4 5; do
+				pool_empty
+				before=$(dax_pool populated)
+				us=$("$tools/bench.py" pin $DAX "$4" $workers "$3" $rounds) ||
+					die "$workers $4 did not pin"
+				blocks=$(($3 * workers * 1048576 / $(dax_pool block_size)))
+				[ $(($(dax_pool populated) - before)) -ge $blocks ] ||
+					die "blocks were there before they were pinned"
+				jq -nc --arg memory "transient $1" --arg state $state --arg who "$4" \
+					--arg workers $workers --arg rounds $rounds \
+					--arg blocks $blocks --arg us "$us" \
+					'{kind: "scale", memory: $memory, state: $state, who: $who,
+					workers: ($workers | tonumber), us: ($us | tonumber),
+					blocks: (($blocks | tonumber) * ([($rounds | tonumber), 1] | max))}'
+			done
 		done
 	done
 }
 
 measure_scale() {
-	scale 4k 4096 256
-	scale 2m 2097152 1024
+	for who in processes threads; do
+		scale 4k 4096 256 $who
+		scale 2m 2097152 1024 $who
+	done
 }
 
 [ -x "$GUEST/gup_test" ] || die "no gup_test in $GUEST"

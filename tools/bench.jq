@@ -3,6 +3,7 @@
 
 def round3: . * 1000 | round / 1000;
 def pages: .mib * 256;
+def block_size: if .memory | startswith("transient 2m") then 2097152 else 262144 end;
 # One emulated instruction is one nanosecond.
 def get_cost: .get * 1000 / (pages / .n);
 def put_cost: .put * 1000 / pages;
@@ -10,6 +11,7 @@ def put_cost: .put * 1000 / pages;
 def gup($memory; $state; $call; $n): map(select(.kind == "gup" and
 	.memory == $memory and .state == $state and .call == $call and .n == $n))[0];
 def of($kind; $memory): map(select(.kind == $kind and .memory == $memory));
+def of_kind($kind): map(select(.kind == $kind));
 def job: "\(.engine) \(.bs)";
 def ratio($name; $value): {kind: "ratio", name: $name, value: ($value | round3)};
 
@@ -35,6 +37,23 @@ def vhost_ratios($memory; $base; $suffix):
 	[of("vhost"; $memory), of("vhost"; $base)] | transpose[] |
 	ratio("\(.[0].name) \($suffix)"; .[0].iops / .[1].iops);
 
+# One read that pins and lets go, and all that follows from it
+def cycle_cost: .ns / .reads;
+def cycle_ratios: map(select(.kind == "cycle")) |
+	([.[] | {(.memory): cycle_cost}] | add // empty) as $cost |
+	(("transient 4k", "transient 2m", "transient 2m, direct map too") as $m |
+		($m | sub(",.*"; "") | sub("transient"; "static")) as $static |
+		($m | sub("transient "; "") | sub(", direct map too"; " direct map")) as $name |
+		ratio("cycle \($name) kept/static"; $cost[$m] / $cost[$static]),
+		ratio("cycle \($name) cache=0/static"; $cost["\($m), cache 0"] / $cost[$static]));
+
+# The best of the rounds: what else the machine does takes time, and gives none.
+def scale_best: map(select(.kind == "scale")) | group_by([.memory, .state, .who, .workers])[] |
+	sort_by(.us)[0] | .rate = .blocks * 1000000 / .us;
+def scale_ratios: [scale_best] | group_by([.memory, .state, .who])[] | .[0] as $one |
+	.[1:][] | ratio("scale \(.memory | sub("transient "; "")) \(.state) \(.who) \(.workers) to 1";
+		.rate / $one.rate);
+
 def ratios:
 	(("4k", "2m") as $size | "static \($size)" as $static |
 	 "transient \($size)" as $ours |
@@ -52,16 +71,26 @@ def ratios:
 	gup_ratios("4k"; "anonymous 4k"; "hit"; "static 4k"; "anonymous/static"),
 	gup_ratios("2m"; "anonymous THP"; "hit"; "static 2m"; "THP/static"),
 	gup_ratios("2m"; "hugetlb 2m"; "hit"; "static 2m"; "hugetlb/static"),
+	gup_ratios("2m"; "hugetlb 2m HVO"; "hit"; "static 2m"; "hugetlb HVO/static"),
 	fio_ratios("transient 2m"; "static 2m"; "transient/static"),
 	fio_ratios("static 2m, again"; "static 2m"; "again/static"),
 	fio_ratios("transient 2m, cache 0"; "static 2m"; "cache=0/static"),
+	fio_ratios("transient 2m, direct map too"; "static 2m"; "direct map/static"),
+	fio_ratios("transient 2m, direct map too, cache 0"; "static 2m"; "direct map cache=0/static"),
 	fio_ratios("anonymous 4k"; "static 2m"; "anonymous/static"),
 	fio_ratios("hugetlb 2m"; "static 2m"; "hugetlb/static"),
+	fio_ratios("hugetlb 2m HVO"; "static 2m"; "hugetlb HVO/static"),
 	vhost_ratios("transient 2m"; "static 2m"; "transient/static"),
 	vhost_ratios("static 2m, again"; "static 2m"; "again/static"),
 	vhost_ratios("transient 2m, cache 0"; "static 2m"; "cache=0/static"),
+	vhost_ratios("transient 2m, direct map too"; "static 2m"; "direct map/static"),
+	vhost_ratios("transient 2m, direct map too, cache 0"; "static 2m"; "direct map cache=0/static"),
 	(("4k", "2m") as $size | ratio("bind \($size) transient/static";
 		of("bind"; "transient \($size)")[0].us / of("bind"; "static \($size)")[0].us)),
+	ratio("bind 2m direct map/static";
+		of("bind"; "transient 2m, direct map too")[0].us / of("bind"; "static 2m")[0].us),
+	cycle_ratios,
+	scale_ratios,
 	(map(select(.kind == "flush"))[] |
 		ratio("flushes per 1000 frees, \(.memory)"; .flushes * 1000 / .freed)),
 	(map(select(.kind == "flush")) | map({ (.memory): (.flushes / .freed) }) | add |
@@ -103,38 +132,47 @@ def cell: if . == null then "-" elif type == "number" then
 def row: map(cell) | join("\t");
 
 def gup_table: . as $all |
-	["memory", "case", "-a n=1", "n=64", "n=512", "put", "-u n=1", "n=64", "n=512", "put"],
+	["memory", "case", "-a n=1", "n=64", "n=512", "put", "-u n=1", "n=64", "n=512", "put", "populated"],
 	([["static 4k", "hit"], ["transient 4k", "hit"], ["transient 4k", "miss"], ["transient 4k", "cache0"],
 	  ["anonymous 4k", "hit"],
 	  ["static 2m", "hit"], ["transient 2m", "hit"], ["transient 2m", "miss"], ["transient 2m", "cache0"],
 	  ["transient 2m, direct map too", "hit"], ["transient 2m, direct map too", "miss"],
 	  ["transient 2m, direct map too", "cache0"],
-	  ["anonymous THP", "hit"], ["hugetlb 2m", "hit"]][] |
+	  ["anonymous THP", "hit"], ["hugetlb 2m", "hit"], ["hugetlb 2m HVO", "hit"]][] |
 	 . as [$memory, $state] |
 	 select($all | gup($memory; $state; "a"; 1)) |
 	 [$memory, (if $memory | startswith("transient") then {hit: "hit", miss: "miss", cache0: "cache=0"}[$state] else "" end),
 	  (("a", "u") as $c | ((1, 64, 512) as $n | $all | gup($memory; $state; $c; $n) | get_cost),
-	  ($all | gup($memory; $state; $c; 512) | put_cost))]) | row;
+	  ($all | gup($memory; $state; $c; 512) | put_cost)),
+	  (if $memory | startswith("transient") then
+		$all | gup($memory; $state; "a"; 512) | .populated / (.mib * 1048576 / block_size) else "" end)]) | row;
 def io_table($kind; name): map(select(.kind == $kind)) |
 	["memory", (.[0].memory as $m | .[] | select(.memory == $m) | name)],
 	((map(.memory) | unique) as $have |
-	 ("static 2m", "static 2m, again", "transient 2m", "transient 2m, cache 0", "anonymous 4k", "hugetlb 2m") as $m |
+	 ("static 2m", "static 2m, again", "transient 2m", "transient 2m, cache 0",
+	  "transient 2m, direct map too", "transient 2m, direct map too, cache 0",
+	  "anonymous 4k", "hugetlb 2m", "hugetlb 2m HVO") as $m |
 	 select($have | index($m)) | [$m, (.[] | select(.memory == $m) | .iops | round)]) | row;
 def fio_table: io_table("fio"; job);
 def vhost_table: io_table("vhost"; .name);
 def bind_table:
-	["memory", "instructions", "memmap KiB"],
-	(.[] | select(.kind == "bind") | [.memory, .us * 1000, .memmap_kib]) | row;
+	["memory", "MiB", "instructions", "memmap KiB", "KiB per GiB"],
+	(.[] | select(.kind == "bind") |
+	 [.memory, .mib, .us * 1000, .memmap_kib, .memmap_kib * 1024 / .mib]) | row;
 def flush_table:
 	["memory", "reads", "freed", "flushes", "per 1000"],
 	(.[] | select(.kind == "flush") | [.memory, .reads, .freed, .flushes, .flushes * 1000 / .freed]) | row;
-# The best of the rounds: what else the machine does takes time, and gives none.
-def scale_best: map(select(.kind == "scale")) | group_by([.memory, .procs])[] |
-	sort_by(.us)[0] | .rate = .blocks * 1000000 / .us;
 def scale_table:
-	["memory", "processes", "blocks", "microseconds", "blocks/s", "to one"],
-	([scale_best] | group_by(.memory)[] | .[0].rate as $one |
-	 .[] | [.memory, .procs, .blocks, .us, .rate, .rate / $one]) | row;
+	["memory", "case", "", "at a time", "blocks", "microseconds", "blocks/s", "to one"],
+	([scale_best] | group_by([.memory, .state, .who])[] | .[0].rate as $one |
+	 .[] | [.memory, .state, .who, .workers, .blocks, .us, .rate, .rate / $one]) | row;
+# Over what the same memory takes that has its struct pages
+def cycle_table: of_kind("cycle") as $all |
+	([$all[] | select(.populated == 0) | {(.memory): cycle_cost}] | add) as $kept |
+	["memory", "reads", "populated", "per read", "populate+free"],
+	($all[] | [.memory, .reads, .populated, cycle_cost,
+	 (if .populated == 0 then null else
+	  (cycle_cost - $kept[.memory | sub(", cache 0"; "")]) * .reads / .populated end)]) | row;
 def three_decimals: . * 1000 | round | tostring |
 	("000" + .)[-([length, 4] | max):] | .[:-3] + "." + .[-3:];
 def ratio_table:

@@ -93,7 +93,7 @@ add_ratios() {
 }
 
 report_ratios() {
-	table ratio_table 48 'Ratios, and the limits of tools/bench.limits'
+	table ratio_table 52 'Ratios, and the limits of tools/bench.limits'
 	echo
 	jq -rs '[.[] | select(.limit)] | (map(select(.verdict == "ok")) | length) as $ok |
 		"\(length) limits: \($ok) ok, \(length - $ok) missed"' "$json"
@@ -106,15 +106,22 @@ report_main() {
 	table gup_table 29 \
 		'gup_test: instructions per pin_user_pages_fast() (-a) or get_user_pages_fast() (-u) of' \
 		'n pages, and per page put. hit: the blocks have struct pages; miss: none has; cache=0:' \
-		'none is kept, while the rounds follow each other.'
-	table fio_table 24 'fio: direct reads/s from a disk without data; 4k random, 128k in order'
-	table vhost_table 24 \
+		'none is kept, while the rounds follow each other. populated: of the blocks that a round' \
+		'pins, for -a n=512; one that is pinned again before it is freed stays.'
+	table cycle_table 39 \
+		'4 KiB reads from a disk without data, each to another one of 2048 blocks: instructions of' \
+		'all tasks per read, the worker that frees included. cache 0: each read populates its block,' \
+		'and it is freed; populate+free: what a block costs so, over the one that was kept.'
+	table fio_table 39 'fio: direct reads/s from a disk without data; 4k random, 128k in order'
+	table vhost_table 39 \
 		'vhost: frames/s of 1500 bytes to a tap without a copy; reads/s from a SCSI disk without data'
-	table bind_table 15 "Binding the device: instructions, and what nr_memmap_pages grows by"
+	table bind_table 29 'Binding the device, or getting huge pages from the kernel: instructions, and the memmap there is' \
+		'for it then (nr_memmap_pages)'
 	table flush_table 29 'TLB flushes: 4 KiB reads to random pages of 1 GiB one by one, nothing kept'
-	table scale_table 15 \
-		"Populating absent blocks, each process its own: 4 CPUs emulated on this machine's $(nproc), by its" \
-		"clock (no -icount), the best of 5. More than $(nproc) processes cannot be faster here."
+	table scale_table 12 \
+		"Pinning, each process or thread blocks of its own: 4 CPUs emulated on this machine's $(nproc), by its" \
+		"clock (no -icount), the best of 5. More than $(nproc) at a time cannot be faster here." \
+		"miss: the blocks are populated; hit: 20 times, they have struct pages. Threads share the mm."
 	report_ratios
 }
 
@@ -145,7 +152,7 @@ limits_hold() {
 }
 
 bench_main() {
-	machine icount "$kernel" icount range plain
+	machine icount "$kernel" icount bind cycle range plain
 	machine smp "$kernel" smp scale
 	json=$out/bench.json
 	cat "$out/icount/stdout" "$out/smp/stdout" >"$json"

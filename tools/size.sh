@@ -10,9 +10,10 @@ usage() {
 	cat <<USAGE
 usage: $me
 
-Builds each C file that the series adds to the kernel or changes, without its
-tests, three times: of the base, of the series with CONFIG_TRANSIENT_MEMMAP off, and with it
-on. Prints the sum of their sections. Takes a few minutes.
+Builds the kernel, without the tests of the series, three times: of the base, of
+the series with CONFIG_TRANSIENT_MEMMAP off, and with it on. Prints the sections of
+vmlinux; those of each C file that the series adds or changes, summed; and the
+files that differ though it is off. Takes three builds, 10 minutes each at first.
 USAGE
 }
 
@@ -34,39 +35,47 @@ git -C "$linux" diff --name-only base series -- '*.c' |
 done >"$tmp/files"
 [ -s "$tmp/files" ] || die "no kernel in $BUILD/out/normal: make kernel"
 
-# sum NAME COMMIT: text, data and bss of the files in one configuration
+# sum NAME COMMIT: text, data and bss of one configuration
 sum() {
 	side_tree "$2"
 	out=$side/out/size-$1
 	config=$1
 	[ "$1" != base ] || config=off
-	"$tools/kernel.sh" -c -t -s "$side/linux" -o "$out" -f "$tmp/$config.config" normal
-	objects=''
+	"$tools/kernel.sh" -t -s "$side/linux" -o "$out" -f "$tmp/$config.config" normal
+	size "$out/vmlinux" | awk -v name="$1" 'NR == 2 { print name, $1, $2, $3 }' \
+		>>"$tmp/vmlinux"
 	while read -r f; do
-		rm -f "$out/${f%.c}.o"
-		[ ! -e "$side/linux/$f" ] || objects="$objects ${f%.c}.o"
-	done <"$tmp/files"
-	if [ "$1" = off ]; then
-		objects=$(echo "$objects" | sed 's/ [^ ]*transient[^ ]*//g')
-	fi
-	log=$BUILD/log/size-$1.log
-	# shellcheck disable=SC2086	# $objects is a list.
-	run "$log" "compiling ($1)" make -C "$side/linux" O="$out" \
-		CC="${CC:-ccache gcc}" -j"$JOBS" $objects || die "does not compile: see $log"
-	# shellcheck disable=SC2086
-	(cd "$out" && size -t $objects) | awk '/TOTALS/ { print $1, $2, $3 }'
+		f=${f%.c}.o
+		[ -e "$out/$f" ] || continue
+		size "$out/$f" | awk -v name="$f" 'NR == 2 { print name, $1, $2, $3 }'
+	done <"$tmp/files" >"$tmp/$1.files"
+	awk -v name="$1" '{ t += $2; d += $3; b += $4 } END { print name, t, d, b }' \
+		"$tmp/$1.files" >>"$tmp/sums"
+}
+
+# table TITLE FILE: three lines, and what the later ones add to the first
+table() {
+	awk -v title="$1" '
+	NR == 1 {
+		printf "%-16s %10s %10s %10s\n", title, "text", "data", "bss"
+		t = $2; d = $3; b = $4
+	}
+	{ printf "%-16s %10d %10d %10d\n", $1, $2, $3, $4 }
+	NR > 1 { printf "%-16s %+10d %+10d %+10d\n", "  added", $2 - t, $3 - d, $4 - b }' "$2"
 }
 
 for kind in 'base base' 'off series' 'on series'; do
 	# shellcheck disable=SC2086	# Two words.
-	sum $kind >"$tmp/sum"
-	echo "${kind% *} $(tail -n 1 "$tmp/sum")" >>"$tmp/sums"
+	sum $kind
 done
-awk '
-	NR == 1 {
-		printf "%-8s %10s %10s %10s\n", "bytes", "text", "data", "bss"
-		t = $2; d = $3; b = $4
-	}
-	{ printf "%-8s %10d %10d %10d\n", $1, $2, $3, $4 }
-	NR > 1 { printf "%-8s %+10d %+10d %+10d\n", "  added", $2 - t, $3 - d, $4 - b }' \
-	"$tmp/sums" | tee "$BUILD/size.txt"
+{
+	table vmlinux "$tmp/vmlinux"
+	echo
+	table 'touched files' "$tmp/sums"
+	echo
+	printf '%-32s %10s %10s %10s\n' 'added while off, in' text data bss
+	awk 'NR == FNR { t[$1] = $2; d[$1] = $3; b[$1] = $4; next }
+		$2 != t[$1] || $3 != d[$1] || $4 != b[$1] {
+			printf "%-32s %+10d %+10d %+10d\n", $1, $2 - t[$1], $3 - d[$1], $4 - b[$1]
+		}' "$tmp/base.files" "$tmp/off.files"
+} | tee "$BUILD/size.txt"
