@@ -24,7 +24,7 @@ USAGE
 }
 
 parts='boot,transient,static,drills,unbind'
-ktap='' kernel=normal limit=600
+ktap='' kernel=normal limit=900
 while getopts kK:j:h opt; do
 	case $opt in
 	k) ktap=1 ;;
@@ -37,7 +37,6 @@ done
 if [ -z "$ktap" ] && [ "$parts" = boot,transient,static,drills,unbind ]; then
 	# Often, as the clock is the wall's and the emulator knows its way later.
 	parts=transient,static,transient,static,transient,static
-	limit=900
 fi
 case $kernel in
 */*) image=$kernel ;;
