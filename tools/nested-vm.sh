@@ -240,8 +240,9 @@ nothing_populated() {
 
 # Of 512 MiB, the guest can give that much to a file.
 used_its_memory() {
+	total=$(ask 60 ram) || { echo "$total"; return 1; }
 	line=$(ask 120 fill 400) || { echo "$line"; return 1; }
-	echo "# $line KiB, of $(value "$(ask 60 ram)" kib)"
+	echo "# $line KiB, of $(value "$total" kib)"
 	ask 60 keep 32 && nothing_populated
 }
 
