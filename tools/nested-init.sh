@@ -14,7 +14,7 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-mount -t tmpfs tmpfs /tmp
+mount -t tmpfs -o size=90% tmpfs /tmp
 exec </dev/console >/dev/console 2>&1
 cd /tmp || exit
 mkfifo open
@@ -27,7 +27,6 @@ now() { adjtimex | awk '/time.tv_sec:/ { s = $2 % 100000 } /time.tv_usec:/ { pri
 # pattern MIB FILE: other data each time.
 pattern() { dd if=/dev/urandom of="$2" bs=1M count="$1" status=none; }
 
-# The pages of dd are the guest's, so its direct I/O reaches all memory in time.
 store() { dd if="$1" of="/dev/$2" bs=1M oflag=direct conv=notrunc status=none; }
 load() { dd if="/dev/$1" bs=1M count="$2" iflag=direct status=none; }
 
@@ -72,6 +71,9 @@ io() {
 	done 2>/dev/null
 }
 
+# random DEV MIB RAM: see nested-io.c. RAM MiB of the guest's memory take part.
+random() { say "random $1 $(nested-io "/dev/$1" "$2" "$3")"; }
+
 # net MIB: the host's port 5001 takes, 5002 gives. The open FIFO is an input
 # that does not end, at which nc would.
 net() {
@@ -102,12 +104,14 @@ share() {
 	say "share ok sent=${sum%% *} received=${got%% *}"
 }
 
-# flood: send without an end, in the background; an error is no wonder.
+# flood: frames to nobody without an end, in the background. They are long, so that
+# vhost does not copy them.
 flood() {
 	ip link set eth0 up
-	ip addr add 10.7.0.2/24 dev eth0 2>/dev/null
-	arp -s 10.7.0.1 "$1"
-	while :; do dd if=/dev/zero bs=60000 status=none | nc -w 5 10.7.0.1 5001; sleep 0.2; done >/dev/null 2>&1
+	ip addr add 10.7.0.2/24 dev eth0
+	arp -s 10.7.0.9 52:54:00:00:07:09
+	# It ends when the queue is full.
+	while :; do ping -q -s 8000 -i 0.03 10.7.0.9; sleep 0.2; done >/dev/null 2>&1
 }
 
 # keep MIB, then kept: data in memory, still there?
@@ -120,12 +124,23 @@ kept() {
 	if [ "$(md5sum <kept)" = "$(cat kept.sum)" ]; then say "kept ok"; else say "kept bad"; fi
 }
 
+# fill MIB: write to that much memory, then free it.
+fill() {
+	if dd if=/dev/zero of=filled bs=1M count="$1" status=none; then
+		say "fill ok free=$(sed -n 's/^MemFree: *\([0-9]*\).*/\1/p' /proc/meminfo)"
+	else
+		say "fill error"
+	fi
+	rm filled
+}
+
 ram() { say "ram ok kib=$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)"; }
 
 job() {
 	case $1 in
-	disk | net | share | keep | kept | ram) "$@" ;;
+	disk | random | net | share | keep | kept | fill | ram) "$@" ;;
 	io | flood) "$@" & ;;
+	roam) shift; while :; do random "$@"; done & ;;
 	crash) exit 1 ;;	# An init that ends is a panic.
 	reboot) reboot -f ;;
 	off) poweroff -f ;;

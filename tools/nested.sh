@@ -13,7 +13,8 @@ usage: $me [-k] [-K KERNEL] [-j PARTS]
        $me -k -j tib [-K KERNEL]
 Starts a guest on pageless memory with QEMU and KVM inside the machine of vm.sh,
 lets it do I/O by all of QEMU's and vhost's paths, compares it with a static
-memmap (three times), and prints a table (kept in build/nested.txt).
+memmap (three times), and prints a table (kept in build/nested.txt). Logs are in
+build/nested/PARTS.
 
   -k         KTAP instead, with the drills: killed, crashed, unbound, ...
   -K KERNEL  of both the machine and the guest, as for vm.sh -k
@@ -23,7 +24,7 @@ USAGE
 }
 
 parts='boot,transient,static,drills,unbind'
-ktap='' kernel=normal
+ktap='' kernel=normal limit=900
 while getopts kK:j:h opt; do
 	case $opt in
 	k) ktap=1 ;;
@@ -44,46 +45,49 @@ esac
 busybox=$(command -v busybox) || die "no busybox (Debian: busybox-static)"
 command -v cpio >/dev/null || die "no cpio (Debian: cpio)"
 
-out=$BUILD/nested
+out=$BUILD/nested/$(echo "$parts" | tr , -)
 # The root of the guest, and what is left of the last run.
-rm -rf "$out/root" "$out/vm"
+rm -rf "$out"
 mkdir -p "$out/root/bin" "$out/root/dev" "$out/root/tmp"
 cp "$busybox" "$out/root/bin/busybox"
+gcc -O2 -Wall -static -o "$out/root/bin/nested-io" "$tools/nested-io.c"
 cp "$tools/nested-init.sh" "$out/root/init"
 chmod 755 "$out/root/init"
 (cd "$out/root" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$out/initramfs"
 
-set -- -t 600
+set --
 if [ "$parts" = tib ]; then
 	# It runs out of memory as it boots: what becomes of it is in its log.
 	"$tools/vm.sh" -n -k "$kernel" -o "$out/static" -t 120 -b 1024 true >"$out/static.log" 2>&1 || :
-	set -- -t 420 -b 1024 -a dax.memmap=transient
+	set -- -b 1024 -a dax.memmap=transient
 fi
+
 # By the wall clock: with -icount, KVM on emulated SVM stops too often.
-# And now and then, TCG's SVM loses a guest, on any memory. So who fails has a second
-# try, and it is told; but not after a complaint of the kernel.
-first=''
-for try in 1 2; do
-	rc=0
-	"$tools/vm.sh" -n -k "$kernel" -o "$out/vm" "$@" env \
+machine() {
+	"$tools/vm.sh" -n -k "$kernel" -o "$out/vm" -t "$limit" "$@" env \
 		IMAGE="$image" INITRAMFS="$out/initramfs" STATIC="$out/static/console.log" \
-		sh "$tools/nested-vm.sh" "$parts" >"$out/vm.log" 2>&1 || rc=$?
-	if [ "$rc" != 1 ] || [ $try = 2 ]; then
-		break
-	fi
-	first=$(grep -B 1 '^not ok' "$out/vm/stdout" | sed 's/^/# the first try: /')
-	rm -rf "$out/first"
-	cp -r "$out/vm" "$out/first"
-done
-if [ -n "$ktap" ]; then
-	cat "$out/vm/stdout"
-	[ -z "$first" ] || echo "$first"
+		sh "$tools/nested-vm.sh" "$parts" >"$out/vm.log" 2>&1
+}
+
+# Now and then, TCG's SVM loses a guest, on any memory. That one failure, see lost()
+# there, has a second try, and it is told. tests/list has time for both.
+rc=0
+machine "$@" || rc=$?
+note=''
+if [ "$rc" = 1 ] && [ -s "$out/vm/lost" ]; then
+	note="a second try, as the first lost its guest: $(cat "$out/vm/lost")"
+	mv "$out/vm" "$out/lost"
+	rc=0
+	machine "$@" || rc=$?
 fi
+[ -z "$ktap" ] || cat "$out/vm/stdout"
+[ -z "$note" ] || echo "# note: $note"
 if [ "$rc" != 0 ]; then
 	tail -n 3 "$out/vm.log" "$out/vm/stderr" >&2
 	[ -n "$ktap" ] || grep -B 1 '^not ok' "$out/vm/stdout" >&2 || :
 	exit 1
 fi
+[ -z "$ktap" ] && [ -s "$out/vm/figures" ] || exit 0
 
 # Fields of figures: memory, name, value. Of more than one, the median.
 table() {
@@ -112,7 +116,7 @@ table() {
 		for (i = 1; i <= n; i++)
 			printf " %10s", memory[i]
 		printf " %10s\n", "ratio"
-		printf "%-38s", "runs, of 4 transfers each"
+		printf "%-38s", "runs"
 		for (i = 1; i <= n; i++)
 			printf " %10s", nr[memory[i], "boot"]
 		print ""
@@ -124,22 +128,27 @@ table() {
 		row("blocks populated in all", "populated")
 		row("virtio-blk, aio=native: write KiB/s", "vda-write", 1)
 		row("virtio-blk, aio=native: read KiB/s", "vda-read", 1)
+		row("  4 KiB at random: writes/s", "vda-random-write", 1)
+		row("  4 KiB at random: reads/s", "vda-random-read", 1)
 		row("virtio-blk, aio=io_uring: write KiB/s", "vdb-write", 1)
 		row("virtio-blk, aio=io_uring: read KiB/s", "vdb-read", 1)
+		row("  4 KiB at random: writes/s", "vdb-random-write", 1)
+		row("  4 KiB at random: reads/s", "vdb-random-read", 1)
 		row("vhost-scsi: write KiB/s", "sda-write", 1)
 		row("vhost-scsi: read KiB/s", "sda-read", 1)
+		row("  4 KiB at random: writes/s", "sda-random-write", 1)
+		row("  4 KiB at random: reads/s", "sda-random-read", 1)
 		row("vhost-net: send KiB/s", "net-send", 1)
 		row("vhost-net: receive KiB/s", "net-receive", 1)
 	}' "$out/vm/figures"
 }
 
-if [ -s "$out/vm/figures" ]; then
-	{
-		echo "A guest of 512 MiB on /dev/dax0.0, with QEMU and KVM: medians"
-		echo
-		table
-		echo
-		echo "KVM's hardware is emulated, and timed by the clock of a machine that may do other things."
-	} >"$BUILD/nested.txt"
-	[ -n "$ktap" ] || cat "$BUILD/nested.txt"
-fi
+{
+	echo "A guest of 512 MiB on /dev/dax0.0, with QEMU and KVM: medians"
+	echo
+	table
+	echo
+	echo "KVM's hardware is emulated, and timed by the clock of a machine that may do other things."
+	[ -z "$note" ] || echo "Note: $note"
+} >"$BUILD/nested.txt"
+cat "$BUILD/nested.txt"
