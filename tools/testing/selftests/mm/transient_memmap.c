@@ -1164,6 +1164,64 @@ TEST_F_TIMEOUT(gup, remapped_memory_is_pinned_where_it_is, TIMEOUT)
 	EXPECT_TRUE(disk_has(MB, len, 15));
 }
 
+static long resident_pages(void)
+{
+	long size, resident = -1;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (f && fscanf(f, "%ld %ld", &size, &resident) != 2)
+		resident = -1;
+	if (f)
+		fclose(f);
+	return resident;
+}
+
+static bool read_all(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	char buf[4096];
+	ssize_t n;
+
+	do
+		n = read(fd, buf, sizeof(buf));
+	while (n > 0);
+	close(fd);
+	return n == 0;
+}
+
+/*
+ * These split huge entries. Who reads them would crash the host, or take away
+ * references of others.
+ */
+TEST_F_TIMEOUT(gup, files_in_proc_can_be_read, TIMEOUT)
+{
+	static const char * const files[] = {
+		"/proc/self/smaps", "/proc/self/smaps_rollup", "/proc/self/numa_maps",
+	};
+	struct space *s = &self->s;
+	struct iovec iov = { .iov_base = s->mem, .iov_len = PAGE };
+	unsigned int i, held;
+	long resident;
+	int pipefd[2];
+
+	ASSERT_EQ(pipe(pipefd), 0);
+	for (held = 0; held < 2; held++) {
+		for (i = 0; i < ARRAY_SIZE(files); i++) {
+			fill(s->mem, MB, 17 + i);
+			ASSERT_TRUE(!held || i ||
+				    vmsplice(pipefd[1], &iov, 1, 0) == PAGE);
+			resident = resident_pages();
+			EXPECT_TRUE(read_all(files[i]));
+			/* What others have of it is a few pages. */
+			EXPECT_LT(labs(resident_pages() - resident), 1000);
+			EXPECT_EQ(pwrite(self->disk, s->mem, MB, MB), MB);
+			EXPECT_TRUE(disk_has(MB, MB, 17 + i));
+		}
+	}
+	close(pipefd[0]);
+	close(pipefd[1]);
+}
+
 static void fail_nth_setup(struct __test_metadata *_metadata)
 {
 	static const char * const debugfs[][2] = {
@@ -2119,8 +2177,6 @@ TEST_F_TIMEOUT(provider, absent_block_is_not_made_for_who_asked_not_to, TIMEOUT)
 	__u32 id, held;
 
 	mem[0] = 1;
-	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NOFAULT, mem, 1,
-			 &id), -EFAULT);
 	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_GET_FAST_ONLY, 0, mem, 1, &id), 0);
 	EXPECT_EQ(tm_unpin(self->fd, id), 0);
 	EXPECT_EQ(tm_stats(self->fd).populated, 0);
@@ -2128,11 +2184,24 @@ TEST_F_TIMEOUT(provider, absent_block_is_not_made_for_who_asked_not_to, TIMEOUT)
 	ASSERT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem, 1, &held), 1);
 	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_GET_FAST_ONLY, 0, mem, 1, &id), 1);
 	EXPECT_EQ(tm_unpin(self->fd, id), 0);
-	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NOFAULT, mem, 1,
-			 &id), 1);
-	EXPECT_EQ(tm_unpin(self->fd, id), 0);
 	EXPECT_EQ(tm_unpin(self->fd, held), 0);
 	EXPECT_EQ(tm_stats(self->fd).populated, 1);
+}
+
+/* gfs2 would bring the entry about and try again for ever; or a fault deadlock. */
+TEST_F_TIMEOUT(provider, nofault_pin_wants_the_entry_and_no_more, TIMEOUT)
+{
+	char *mem = self->mem + HOLE_END;
+	__u32 id;
+
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NOFAULT, mem, 1,
+			 &id), -EFAULT);
+	EXPECT_EQ(tm_stats(self->fd).populated, 0);
+	mem[0] = 1;
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NOFAULT, mem, 1,
+			 &id), 1);
+	EXPECT_EQ(tm_stats(self->fd).populated, 1);
+	EXPECT_EQ(tm_unpin(self->fd, id), 0);
 }
 
 /* Core dumps, and KVM, would have struct pages made for all of a guest's memory. */
@@ -2161,6 +2230,12 @@ TEST_F_TIMEOUT(provider, who_wants_no_struct_pages_gets_none, TIMEOUT)
 				EXPECT_EQ(tm_unpin(self->fd, id), 0);
 			}
 		}
+		/* Get-user-pages-fast knows only one of the flags. */
+		EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NO_TRANSIENT, mem,
+				 1, &id), -EFAULT);
+		EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NO_TRANSIENT, anon,
+				 1, &id), 1);
+		EXPECT_EQ(tm_unpin(self->fd, id), 0);
 		EXPECT_EQ(tm_stats(self->fd).populated, live);
 		EXPECT_EQ(tm_block(self->fd, HOLE_END).refs, live);
 	}
