@@ -1175,7 +1175,7 @@ const struct user gup_users[] = {
 	{ "calls on the mapping", 0, NO_PINS, "answer as for any PFNMAP", mapping_calls },
 	{ "kpagecount, kpageflags, kpagecgroup", 0, NO_PINS, "reads what is there",
 	  walk_page_files },
-	{ "pagemap, smaps, numa_maps", 0, NO_PINS, "skip PFNMAP", walk_pagemap },
+	{ "pagemap, smaps, numa_maps", 0, NO_PINS, "see special entries", walk_pagemap },
 	{ "/proc/kcore", 0, NO_PINS, "not System RAM", walk_kcore },
 	{ "crash dump", 0, NO_PINS, "not System RAM", walk_iomem },
 	{ "/dev/mem", 0, NO_PINS, "maps what it reads", walk_dev_mem },
