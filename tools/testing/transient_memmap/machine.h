@@ -146,8 +146,13 @@ static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT }
 #define vmemmap_index(addr, size) (((addr) - (unsigned long)vmemmap) / (size))
 #define pmd_off_k(addr)		(page_tables + vmemmap_index(addr, PMD_SIZE))
 #define pmd_clear(pmd)	(WRITE_ONCE(tlb_has_table, true), *(pmd) = NULL)
-#define pmd_populate_kernel(mm, pmd, table)	(*(pmd) = (table))
 #define virt_to_ptdesc(p)		(p)
+
+static inline void pmd_populate_kernel(struct mm_struct *mm, pte_t **pmd,
+				       pte_t *table)
+{
+	*pmd = table;
+}
 
 static inline void remap(unsigned long addr, pte_t pte)
 {
