@@ -1799,7 +1799,7 @@ static void direct_map_agrees_with_other_mappings(struct kunit *test)
 	for (i = 0; i < 2; i++) {
 		other = i ? ioremap_wc(start + PMD_SIZE, PAGE_SIZE) :
 			ioremap_uc(start + PMD_SIZE, PAGE_SIZE);
-		KUNIT_ASSERT_NOT_NULL(test, other);
+		KUNIT_ASSERT_TRUE(test, !!other);
 		KUNIT_EXPECT_EQ(test, err ?: -EBUSY,
 				register_direct(test, start, PUD_SIZE, &pgmap));
 		KUNIT_EXPECT_EQ(test, -EFAULT, try_pin(test, PHYS_PFN(start)));
