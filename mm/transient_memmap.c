@@ -57,10 +57,11 @@
  *
  * The lock order: mem_hotplug_lock or mmap_lock -> table_lock -> reclaim, and
  * section lock -> the lock of the list of kept blocks.  Nothing sleeps under a
- * section's lock.  The last reference may be dropped in hard interrupt context,
- * which takes none of them.  mem_hotplug_lock is taken by neither pin nor free;
- * page tables of vmemmap are kept from disappearing under them in another way,
- * see range_add_tables().
+ * section's lock, nor under that of the spare pages, which is taken alone.  GUP-fast
+ * takes these three with IRQs off.  The last reference may be dropped in hard
+ * interrupt context, which takes none of them.  mem_hotplug_lock is taken by
+ * neither pin nor free; page tables of vmemmap are kept from disappearing under
+ * them in another way, see range_add_tables().
  */
 #define pr_fmt(fmt) "transient_memmap: " fmt
 
@@ -81,6 +82,9 @@
  * @tails: a page full of tail struct pages: what the private page of a new block
  *	is copied from, and what the other pages of its vmemmap map
  * @reserve: pages for blocks, for when there is no other memory
+ * @spare_lock: protects @spare and @nr_spare
+ * @spare: private vmemmap pages of blocks that went, for those that come next
+ * @nr_spare: how many
  * @cap: see struct transient_memmap_stats, as for all counters; read and written
  *	locklessly
  * @cache: likewise
@@ -109,6 +113,9 @@ struct transient_pool {
 	bool direct_map;
 	struct page *tails;
 	mempool_t reserve;
+	spinlock_t spare_lock; /* spare, nr_spare */
+	struct list_head spare;
+	unsigned long nr_spare;
 
 	unsigned long cap;
 	unsigned long cache;
@@ -467,6 +474,58 @@ static struct folio *link_to_folio(struct llist_node *link)
 	return container_of((void **)link, struct folio, page.zone_device_data);
 }
 
+/*
+ * Spare pages
+ *
+ * The page of a block that went serves the next one: that saves the page allocator,
+ * twice, and the copying of the tails. Nobody writes to those, as to the tails of
+ * any memory; with a static memmap too they are made once and serve many folios.
+ *
+ * Together with the live ones there are no more than were live at a time. They are
+ * given back when ageing comes by, twice a second.
+ */
+
+static void pool_put_spare(struct transient_pool *pool, struct page *page)
+{
+	scoped_guard(spinlock, &pool->spare_lock) {
+		list_add(&page->lru, &pool->spare);
+		WRITE_ONCE(pool->nr_spare, pool->nr_spare + 1);
+	}
+	queue_delayed_work(transient_wq, &pool->age_work, AGE_PERIOD);
+}
+
+static struct page *pool_get_spare(struct transient_pool *pool)
+{
+	struct page *page;
+
+	guard(spinlock)(&pool->spare_lock);
+	page = list_first_entry_or_null(&pool->spare, struct page, lru);
+	if (page) {
+		list_del(&page->lru);
+		WRITE_ONCE(pool->nr_spare, pool->nr_spare - 1);
+	}
+	return page;
+}
+
+static unsigned long pool_drop_spare(struct transient_pool *pool)
+{
+	struct page *page, *tmp;
+	unsigned long nr;
+	LIST_HEAD(spare);
+
+	scoped_guard(spinlock, &pool->spare_lock) {
+		list_splice_init(&pool->spare, &spare);
+		nr = pool->nr_spare;
+		WRITE_ONCE(pool->nr_spare, 0);
+	}
+	list_for_each_entry_safe(page, tmp, &spare, lru) {
+		list_del(&page->lru);
+		__free_page(page);
+	}
+	memmap_pages_add(-(long)nr);
+	return nr;
+}
+
 /* Keep */
 
 static struct folio *kept_folio(struct list_head *item)
@@ -562,10 +621,14 @@ static bool pool_keep(struct transient_pool *pool, struct page *vmemmap_page)
 /* For a new block: full, the clock's hand moves on by two blocks. */
 static bool pool_keep_new(struct transient_pool *pool, struct page *vmemmap_page)
 {
+	unsigned long two = 2;
+
 	if (!READ_ONCE(pool->cache))
 		return false;
+	/* Not pool_walk_node(): IRQs may be off. */
 	if (list_lru_count(&pool->kept) >= READ_ONCE(pool->cache))
-		pool_walk_node(pool, page_to_nid(vmemmap_page), 2, 2, drop_cold);
+		list_lru_walk_node(&pool->kept, page_to_nid(vmemmap_page),
+				   drop_cold, NULL, &two);
 	return pool_keep(pool, vmemmap_page);
 }
 
@@ -589,6 +652,7 @@ static void pool_age_work(struct work_struct *work)
 						   struct transient_pool,
 						   age_work);
 
+	pool_drop_spare(pool);
 	pool_trim(pool);
 	pool_walk(pool, ULONG_MAX, drop_cold);
 	if (list_lru_count(&pool->kept))
@@ -600,15 +664,18 @@ static unsigned long pool_shrink_count(struct shrinker *shrinker,
 {
 	struct transient_pool *pool = shrinker->private_data;
 
-	return list_lru_shrink_count(&pool->kept, sc);
+	/* The pool's node may have no memory, so spare pages are of any. */
+	return list_lru_shrink_count(&pool->kept, sc) +
+	       READ_ONCE(pool->nr_spare);
 }
 
 static unsigned long pool_shrink_scan(struct shrinker *shrinker,
 				      struct shrink_control *sc)
 {
 	struct transient_pool *pool = shrinker->private_data;
+	unsigned long nr = pool_drop_spare(pool);
 
-	return list_lru_shrink_walk(&pool->kept, sc, drop_cold, NULL);
+	return nr ?: list_lru_shrink_walk(&pool->kept, sc, drop_cold, NULL);
 }
 
 /* Populate */
@@ -630,13 +697,15 @@ static bool charge(atomic_long_t *count, unsigned long limit)
  * more to be had.
  */
 static int pool_charge(struct transient_pool *pool, atomic_long_t *count,
-		       const unsigned long *limit)
+		       const unsigned long *limit, gfp_t gfp)
 {
 	int i;
 
 	for (i = 0; i < CAP_RETRIES; i++) {
 		if (charge(count, READ_ONCE(*limit)))
 			return 0;
+		if (!gfpflags_allow_blocking(gfp))
+			return -EAGAIN;
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		if (!READ_ONCE(*limit))
@@ -658,18 +727,31 @@ static void pool_note_peak(struct transient_pool *pool)
 		;
 }
 
-VISIBLE_IF_KUNIT struct page *transient_block_page_alloc(int nid)
+VISIBLE_IF_KUNIT struct page *transient_block_page_alloc(int nid, gfp_t gfp)
 {
-	KUNIT_STATIC_STUB_REDIRECT(transient_block_page_alloc, nid);
-	return alloc_pages_node(nid, GFP_TRANSIENT, 0);
+	KUNIT_STATIC_STUB_REDIRECT(transient_block_page_alloc, nid, gfp);
+	return alloc_pages_node(nid, gfp, 0);
 }
 EXPORT_SYMBOL_IF_KUNIT(transient_block_page_alloc);
 
-static struct page *pool_alloc_page(struct transient_pool *pool)
+/*
+ * A page with the tails of a block. Who can wait shall have waited before the
+ * reserve is used.
+ */
+static struct page *pool_alloc_page(struct transient_pool *pool, gfp_t gfp)
 {
-	struct page *page = transient_block_page_alloc(pool->nid);
+	struct page *page = pool_get_spare(pool);
 
-	return page ?: mempool_alloc_preallocated(&pool->reserve);
+	if (page)
+		return page;
+	page = transient_block_page_alloc(pool->nid, gfp);
+	if (!page && gfpflags_allow_blocking(gfp))
+		page = mempool_alloc_preallocated(&pool->reserve);
+	if (page) {
+		copy_page(page_address(page), page_address(pool->tails));
+		memmap_pages_add(1);
+	}
+	return page;
 }
 
 static void *reserve_alloc(gfp_t gfp, void *data)
@@ -743,23 +825,23 @@ static void block_map(struct transient_pool *pool, struct transient_section *sec
  * BLOCK_POPULATING.
  */
 static int block_populate(struct transient_pool *pool,
-			  struct transient_section *sec, unsigned long pfn)
+			  struct transient_section *sec, unsigned long pfn,
+			  gfp_t gfp)
 {
 	struct page *vmemmap_page;
 	struct folio *folio;
 	int err;
 
-	err = pool_charge(pool, &pool->live, &pool->cap);
+	err = pool_charge(pool, &pool->live, &pool->cap, gfp);
 	if (err)
 		return err;
 	pool_note_peak(pool);
 
-	vmemmap_page = pool_alloc_page(pool);
+	vmemmap_page = pool_alloc_page(pool, gfp);
 	if (!vmemmap_page) {
 		atomic_long_dec(&pool->live);
 		return -ENOMEM;
 	}
-	copy_page(page_address(vmemmap_page), page_address(pool->tails));
 	set_page_private(vmemmap_page, pfn);
 	INIT_LIST_HEAD(&vmemmap_page->lru);
 	block_map(pool, sec, pfn, vmemmap_page);
@@ -767,7 +849,6 @@ static int block_populate(struct transient_pool *pool,
 	folio_set_count(folio, 2);
 	if (!pool_keep_new(pool, vmemmap_page))
 		folio_ref_dec(folio);
-	memmap_pages_add(1);
 	atomic_long_inc(&pool->populated);
 	return 0;
 }
@@ -799,11 +880,14 @@ static void block_revive(struct transient_pool *pool,
  * -EINTR if a fatal signal came while others populated or freed it.
  */
 static int block_claim(struct transient_pool *pool,
-		       struct transient_section *sec, unsigned long pfn)
+		       struct transient_section *sec, unsigned long pfn,
+		       gfp_t gfp)
 {
 	u8 *slot = &sec->state[transient_slot(pfn)];
 
 	guard(spinlock)(&sec->lock);
+	if (!gfpflags_allow_blocking(gfp) && block_in_transit(sec, pfn))
+		return -EAGAIN;
 	if (wait_var_event_any_lock(slot, !block_in_transit(sec, pfn),
 				    &sec->lock, spin, TASK_KILLABLE))
 		return -EINTR;
@@ -818,18 +902,22 @@ static int block_claim(struct transient_pool *pool,
 /*
  * Get a reference on a block.  Returns 1 if it was populated for that: then the
  * references on the pgmap and on the section are the block's from now on.
+ *
+ * If @gfp does not allow to wait, the section is not made either, and -EAGAIN may
+ * come.
  */
-static int block_get(struct transient_pool *pool, unsigned long pfn)
+static int block_get(struct transient_pool *pool, unsigned long pfn, gfp_t gfp)
 {
-	struct transient_section *sec = section_get(pool, pfn);
+	struct transient_section *sec = gfpflags_allow_blocking(gfp) ?
+			section_get(pool, pfn) : section_tryget(pfn);
 	int ret, err;
 
 	if (!sec)
 		return -ENOMEM;
 
-	ret = block_claim(pool, sec, pfn);
+	ret = block_claim(pool, sec, pfn, gfp);
 	if (ret == 1) {
-		err = block_populate(pool, sec, pfn);
+		err = block_populate(pool, sec, pfn, gfp);
 		scoped_guard(spinlock, &sec->lock)
 			block_set_state(pool, sec, pfn,
 					err ? BLOCK_ABSENT : BLOCK_LIVE);
@@ -854,7 +942,8 @@ static int block_set_longterm(struct transient_pool *pool, unsigned long pfn)
 
 	if (folio_test_owner_2(folio))
 		return 0;
-	err = pool_charge(pool, &pool->longterm, &pool->longterm_cap);
+	err = pool_charge(pool, &pool->longterm, &pool->longterm_cap,
+			  GFP_TRANSIENT);
 	if (err)
 		return err;
 
@@ -931,7 +1020,7 @@ static int page_get(struct transient_pool *pool, unsigned long pfn, bool longter
 	if (longterm && !READ_ONCE(pool->longterm_cap))
 		return -EOPNOTSUPP;
 
-	ret = block_get(pool, block_start(pool, pfn));
+	ret = block_get(pool, block_start(pool, pfn), GFP_TRANSIENT);
 	if (ret < 0 || !longterm)
 		return ret;
 
@@ -979,6 +1068,39 @@ struct page *transient_memmap_populate(unsigned long pfn, bool longterm)
 	return ret < 0 ? ERR_PTR(ret) : pfn_to_page(pfn);
 }
 EXPORT_SYMBOL_IF_KUNIT(transient_memmap_populate);
+
+/**
+ * transient_memmap_populate_nowait() - likewise, if nothing has to be waited for
+ * @pfn: any pfn
+ *
+ * For GUP-fast, which has IRQs off, and saves itself the slow path.  What takes
+ * longer is left to that: a section or page table that is missing, reclaim, the
+ * reserve, a block that others populate or free now, a pool at its cap.  A page
+ * that has a memory error is not refused: ask transient_pfn_live().
+ *
+ * Context: Process context that may sleep but for that it has IRQs off: no lock is
+ *	held that is taken here, or in a page allocation.
+ * Return: the page, with one more reference on its folio, or NULL.
+ */
+struct page *transient_memmap_populate_nowait(unsigned long pfn)
+{
+	struct transient_pool *pool;
+	int ret;
+
+	/* Spinlocks sleep there. */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		return NULL;
+
+	pool = pool_get(pfn);
+	if (!pool)
+		return NULL;
+
+	ret = block_get(pool, block_start(pool, pfn), GFP_NOWAIT);
+	if (ret != 1)
+		put_dev_pagemap(pool->pgmap);
+	return ret < 0 ? NULL : pfn_to_page(pfn);
+}
+EXPORT_SYMBOL_IF_KUNIT(transient_memmap_populate_nowait);
 
 /* Memory errors */
 
@@ -1135,8 +1257,12 @@ static void block_free(struct transient_pool *pool, struct page *vmemmap_page)
 	struct transient_section *sec = section_of(pfn);
 
 	set_page_private(vmemmap_page, 0);
-	mempool_free(vmemmap_page, &pool->reserve);
-	memmap_pages_add(-1);
+	if (mempool_is_saturated(&pool->reserve)) {
+		pool_put_spare(pool, vmemmap_page);
+	} else {
+		mempool_free(vmemmap_page, &pool->reserve);
+		memmap_pages_add(-1);
+	}
 	atomic_long_dec(&pool->live);
 	atomic_long_inc(&pool->freed);
 	trace_transient_memmap_free(pfn, pool->order);
@@ -1306,6 +1432,8 @@ struct dev_pagemap *transient_memmap_create_pool(struct dev_pagemap *pgmap,
 	pool->cap = default_cap();
 	/* The other half is for what is pinned, and for what waits to be freed. */
 	pool->cache = pool->cap / 2;
+	spin_lock_init(&pool->spare_lock);
+	INIT_LIST_HEAD(&pool->spare);
 	init_llist_head(&pool->dying);
 	INIT_DELAYED_WORK(&pool->free_work, pool_free_work);
 	INIT_DELAYED_WORK(&pool->age_work, pool_age_work);
@@ -1394,6 +1522,7 @@ void transient_memmap_destroy_pool(struct dev_pagemap *pgmap)
 	static_branch_dec(&transient_memmap_key);
 	shrinker_free(pool->shrinker);
 	cancel_delayed_work_sync(&pool->age_work);
+	pool_drop_spare(pool);
 	/* Who found the pool by a pfn looks at @pgmap->ref still. */
 	synchronize_rcu();
 	list_lru_destroy(&pool->kept);

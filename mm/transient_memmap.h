@@ -138,13 +138,14 @@ void transient_direct_unmap_block(pmd_t *pmd);
 /* For GUP */
 struct page *transient_memmap_try_get(unsigned long pfn);
 struct page *transient_memmap_populate(unsigned long pfn, bool longterm);
+struct page *transient_memmap_populate_nowait(unsigned long pfn);
 
 /* For memory_failure() */
 void transient_memmap_poison(unsigned long pfn);
 int transient_memmap_unpoison(unsigned long pfn);
 
 #if IS_ENABLED(CONFIG_KUNIT)
-struct page *transient_block_page_alloc(int nid);
+struct page *transient_block_page_alloc(int nid, gfp_t gfp);
 #endif
 
 #else /* !CONFIG_TRANSIENT_MEMMAP */
@@ -221,6 +222,11 @@ static inline struct page *transient_memmap_populate(unsigned long pfn,
 						     bool longterm)
 {
 	return ERR_PTR(-EFAULT);
+}
+
+static inline struct page *transient_memmap_populate_nowait(unsigned long pfn)
+{
+	return NULL;
 }
 
 static inline void transient_memmap_poison(unsigned long pfn)

@@ -351,7 +351,7 @@ static void only_the_pinned_block_has_struct_pages(struct kunit *test)
 }
 
 /* A stub that notes the node that it is asked for */
-static struct page *alloc_notes_node(int nid)
+static struct page *alloc_notes_node(int nid, gfp_t gfp)
 {
 	*(int *)kunit_get_current_test()->priv = nid;
 	return alloc_pages_node(numa_mem_id(), GFP_KERNEL, 0);
@@ -405,7 +405,7 @@ static void free_page_action(void *page)
 }
 
 /* A stub that keeps a reference on the page, to see when the pool drops its. */
-static struct page *alloc_observed(int nid)
+static struct page *alloc_observed(int nid, gfp_t gfp)
 {
 	struct kunit *test = kunit_get_current_test();
 	struct page *page = alloc_pages_node(nid, GFP_KERNEL, 0);
@@ -770,7 +770,7 @@ static void other_pgmaps_have_no_pool(struct kunit *test)
  * Limits
  */
 
-static struct page *alloc_fails(int nid)
+static struct page *alloc_fails(int nid, gfp_t gfp)
 {
 	return NULL;
 }
@@ -1163,7 +1163,7 @@ static void block_dies_again_while_being_freed(struct kunit *test)
 }
 
 /* A stub that keeps the block locked until the test says so */
-static struct page *alloc_when_told(int nid)
+static struct page *alloc_when_told(int nid, gfp_t gfp)
 {
 	struct completion *go = kunit_get_current_test()->priv;
 
@@ -1184,7 +1184,7 @@ static struct completion *alloc_is_held_up(struct kunit *test)
 }
 
 /* The same, and there is no memory */
-static struct page *alloc_fails_when_told(int nid)
+static struct page *alloc_fails_when_told(int nid, gfp_t gfp)
 {
 	struct completion *go = kunit_get_current_test()->priv;
 
@@ -1226,6 +1226,103 @@ static void failed_pin_wakes_those_who_wait(struct kunit *test)
 
 	kunit_deactivate_static_stub(test, transient_block_page_alloc);
 	pin(test, block);
+}
+
+static struct page *populate_nowait(struct kunit *test, unsigned long pfn)
+{
+	struct page *page;
+
+	local_irq_disable();
+	page = transient_memmap_populate_nowait(pfn);
+	local_irq_enable();
+	if (page)
+		KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
+								   put_action,
+								   page));
+	return page;
+}
+
+/* Each first pin of a block would look up the VMA and walk the page tables again. */
+static void pin_with_irqs_off_populates(struct kunit *test)
+{
+	struct dev_pagemap *pgmap;
+	unsigned long pfn, i;
+
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		kunit_skip(test, "spinlocks sleep");
+
+	pgmap = register_section(test, &pfn);
+	for (i = 0; i < 3; i++)
+		KUNIT_EXPECT_PTR_EQ(test, pfn_to_page(nth_block(pfn, i) + 1),
+				    populate_nowait(test, nth_block(pfn, i) + 1));
+	KUNIT_EXPECT_TRUE(test, transient_memmap_live(pfn));
+	EXPECT_STAT(test, pgmap, populated, 3);
+
+	/* One that is dying is revived. */
+	unpin(test, pfn + 1);
+	KUNIT_EXPECT_PTR_EQ(test, pfn_to_page(pfn), populate_nowait(test, pfn));
+	EXPECT_STAT(test, pgmap, populated, 3);
+	KUNIT_EXPECT_TRUE(test, eventually(folio_ref_count(page_folio(
+					   pfn_to_page(pfn))) == 1));
+
+	/* What is kept is the limit's business here, too. */
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cache(pgmap, 2));
+	for (i = 3; i < 20; i++) {
+		KUNIT_EXPECT_NOT_NULL(test, populate_nowait(test,
+							    nth_block(pfn, i)));
+		unpin(test, nth_block(pfn, i));
+		KUNIT_EXPECT_LE(test, stats_of(pgmap).cached, 2UL);
+	}
+	KUNIT_EXPECT_GT(test, stats_of(pgmap).cached, 0UL);
+	EXPECT_STAT(test, pgmap, failed, 0);
+
+	KUNIT_EXPECT_NULL(test, populate_nowait(test, 0));
+}
+
+/* The machine would hang with IRQs off, or I/O find the reserve gone. */
+static void pin_with_irqs_off_does_not_wait(struct kunit *test)
+{
+	u64 start = unused_memory(test, 2 * SECTION_SIZE);
+	unsigned long pfn = PHYS_PFN(start);
+	struct dev_pagemap *pgmap;
+	struct completion *go;
+	struct pinner *owner;
+	int i;
+
+	pgmap = register_range(test, start, 2 * SECTION_SIZE);
+	/* The section has to be made. */
+	KUNIT_EXPECT_NULL(test, populate_nowait(test,
+						pfn + PAGES_PER_SECTION));
+
+	/* No memory; what is left is for who has waited. */
+	kunit_activate_static_stub(test, transient_block_page_alloc,
+				   alloc_fails);
+	for (i = 0; i < 20; i++)
+		KUNIT_EXPECT_NULL(test, populate_nowait(test, pfn));
+	EXPECT_STAT(test, pgmap, live, 0);
+	pin(test, pfn);
+	unpin(test, pfn);
+	expect_idle(test, pgmap);
+
+	/* Somebody else populates. */
+	go = alloc_is_held_up(test);
+	owner = pinner_start(test, pfn);
+	KUNIT_EXPECT_TRUE(test, eventually(stats_of(pgmap).live == 1));
+	KUNIT_EXPECT_NULL(test, populate_nowait(test, pfn));
+	complete_all(go);
+	KUNIT_EXPECT_TRUE(test, pinner_goes_on(owner));
+	kunit_deactivate_static_stub(test, transient_block_page_alloc);
+
+	/* At the cap, with one that could be dropped. */
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cache(pgmap, 1));
+	pin(test, nth_block(pfn, 1));
+	unpin(test, nth_block(pfn, 1));
+	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cap(pgmap, 2));
+	KUNIT_EXPECT_NULL(test, populate_nowait(test, nth_block(pfn, 2)));
+	EXPECT_STAT(test, pgmap, cached, 1);
+	/* That is no failure yet. */
+	EXPECT_STAT(test, pgmap, failed, 0);
+	pin(test, nth_block(pfn, 2));
 }
 
 /*
@@ -1482,15 +1579,17 @@ struct race {
 	atomic_t errors;
 };
 
-/* As GUP does: fast with IRQs off, then slow. */
-static struct page *race_pin(struct race *race, unsigned long pfn)
+/* As GUP does: fast with IRQs off, then slow, and the latter alone as well. */
+static struct page *race_pin(struct race *race, unsigned long pfn, bool nowait)
 {
 	struct page *page;
 
 	local_irq_disable();
 	page = transient_memmap_try_get(pfn);
+	if (PTR_ERR(page) == -ENODATA && nowait)
+		page = transient_memmap_populate_nowait(pfn);
 	local_irq_enable();
-	if (PTR_ERR(page) == -ENODATA)
+	if (!page || PTR_ERR(page) == -ENODATA)
 		page = transient_memmap_populate(pfn, false);
 
 	if (page == ERR_PTR(-ENOMEM)) {
@@ -1531,7 +1630,8 @@ static void race_thread(struct race *race)
 		slot = i % RACE_HELD;
 		if (held[slot])
 			folio_put(page_folio(held[slot]));
-		held[slot] = race_pin(race, race_pfn(race, &rnd));
+		held[slot] = race_pin(race, race_pfn(race, &rnd),
+				      prandom_u32_state(&rnd) % 2);
 		/* Let all go now and then. */
 		if (prandom_u32_state(&rnd) % 4 == 0) {
 			for (slot = 0; slot < RACE_HELD; slot++) {
@@ -2422,6 +2522,8 @@ static struct kunit_case transient_memmap_cases[] = {
 	BLOCK_CASE(block_dies_again_while_being_freed),
 	BLOCK_CASE(fatal_signal_ends_the_wait),
 	BLOCK_CASE(failed_pin_wakes_those_who_wait),
+	BLOCK_CASE(pin_with_irqs_off_populates),
+	BLOCK_CASE(pin_with_irqs_off_does_not_wait),
 	BLOCK_CASE(pin_waits_for_a_block_that_is_unmapped),
 	BLOCK_CASE(pins_of_one_block_populate_once),
 	BLOCK_CASE(unregister_waits_for_pins_and_refuses_new),

@@ -371,12 +371,17 @@ static bool fail_all;
 #define memmap_pages_add(n)	__atomic_add_fetch(&nr_memmap_pages, n, 0)
 
 /* fail_nth: which allocation from now on shall fail */
-static inline bool should_fail(void)
+static inline bool should_fail_nowait(void)
 {
-	might_sleep();
 	if (READ_ONCE(fail_nth) <= 0)
 		return READ_ONCE(fail_all);
 	return !__atomic_sub_fetch(&fail_nth, 1, 0);
+}
+
+static inline bool should_fail(void)
+{
+	might_sleep();
+	return should_fail_nowait();
 }
 
 static inline void *kzalloc(size_t size)
@@ -634,6 +639,11 @@ static inline void mempool_kfree(void *elem, void *size)
 #define mempool_init_kmalloc_pool(pool, nr, size)			\
 	mempool_init_node(pool, nr, mempool_kmalloc, mempool_kfree,	\
 			  (void *)(size), GFP_KERNEL, 0)
+
+static inline bool mempool_is_saturated(mempool_t *pool)
+{
+	return READ_ONCE(pool->nr) >= pool->min;
+}
 
 static inline void mempool_free(void *elem, mempool_t *pool)
 {

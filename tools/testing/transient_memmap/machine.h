@@ -102,7 +102,9 @@ static inline struct page *alloc_pages_node(int nid, int gfp, int order)
 	struct page *page = ram;
 
 	WARN_ON(nid < 0 || nid >= NR_NODES);
-	if (should_fail())
+	if (gfpflags_allow_blocking(gfp))
+		might_sleep();
+	if (should_fail_nowait())
 		return NULL;
 	while (!atomic_try_cmpxchg(&page->_refcount, &zero, 1)) {
 		zero = 0;
@@ -184,11 +186,16 @@ static inline void set_pte_at(void *mm, unsigned long addr, pte_t *ptep,
 
 static inline void pte_clear(void *mm, unsigned long addr, pte_t *ptep)
 {
+	char page[PAGE_SIZE];
+
 	WRITE_ONCE(tlb[vmemmap_index(addr, PAGE_SIZE)], pte_page(*ptep));
 	(void)xchg(&tlb_section[vmemmap_index(addr, PMD_SIZE)], true);
-	/* For TSan, and whoever has a stale translation: nothing of use */
-	if (!(ptep->val & PAGE_KERNEL_RO))
+	/* For TSan: who reads by a stale translation races with this. */
+	if (!(ptep->val & PAGE_KERNEL_RO)) {
+		memcpy(page, (void *)addr, PAGE_SIZE);
 		memset((void *)addr, 0xee, PAGE_SIZE);
+		memcpy((void *)addr, page, PAGE_SIZE);
+	}
 	ptep->val = 0;
 	remap(addr, *ptep);
 }

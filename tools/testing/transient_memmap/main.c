@@ -231,6 +231,13 @@ static int try_pin(unsigned long pfn)
 	return PTR_ERR_OR_ZERO(page);
 }
 
+/* With IRQs off, which is no place to sleep; might_sleep() knows of RCU. */
+static struct page *populate_nowait(unsigned long pfn)
+{
+	guard(rcu)();
+	return transient_memmap_populate_nowait(pfn);
+}
+
 static struct folio *pin(unsigned long pfn)
 {
 	if (!EXPECT(!try_pin(pfn)))
@@ -519,8 +526,9 @@ static void shared_tails_cannot_be_written(void)
 	EXPECT(pfn_to_page(nth(1) + 1)->index != 0x77);
 	unpin(0);
 	unpin(nth(1));
-	/* Nor is the next block's memory what this one was written. */
-	settle();
+	/* Nor what blocks are copied from, if no page is left of one. */
+	advance(AGE_PERIOD);
+	EXPECT(nr_pages == POOL_PAGES);
 	pin(nth(2));
 	EXPECT(pfn_to_page(nth(2) + 1)->index != 0x77);
 	unpin(nth(2));
@@ -608,6 +616,12 @@ static void last_unpin_gives_the_memory_back(void)
 		unpin(1);
 		settle();
 		expect_absent(0);
+		/* It could serve the next block; half a second, and no more. */
+		EXPECT(nr_pages == POOL_PAGES + 1);
+		EXPECT(nr_memmap_pages == 1);
+		if (i % 2)
+			continue;
+		advance(AGE_PERIOD);
 		EXPECT(nr_pages == POOL_PAGES);
 		EXPECT(nr_memmap_pages == 0);
 		EXPECT(stats_of(pgmap).populated == i);
@@ -1214,6 +1228,7 @@ static void idle_pool_empties_itself(void)
 	advance(AGE_PERIOD);
 	EXPECT(stats_of(pgmap).cached == 0);
 	EXPECT(stats_of(pgmap).live == 0);
+	advance(AGE_PERIOD);
 	EXPECT(nr_pages == POOL_PAGES);
 
 	/* And again, from nothing */
@@ -1340,6 +1355,10 @@ static void shrinker_takes_what_is_cold(void)
 	settle();
 	EXPECT(state_of(nth(8)) == BLOCK_LIVE);
 	EXPECT(page_is_right(pgmap, nth(9)));
+	/* What these eight have left, and then the one that was used. */
+	EXPECT(nr_pages == POOL_PAGES + 10);
+	EXPECT(shrink(pgmap, 0, 100) == 8);
+	EXPECT(nr_pages == POOL_PAGES + 2);
 	EXPECT(shrink(pgmap, 0, 100) == 1);
 	settle();
 	EXPECT(stats_of(pgmap).live == 1);
@@ -1366,6 +1385,7 @@ static void shrinker_takes_from_the_node_that_asks(void)
 	for (i = 0; i < 20; i++)
 		EXPECT(state_of(nth(i)) ==
 		       (i % 2 && i != 7 ? BLOCK_ABSENT : BLOCK_LIVE));
+	EXPECT(shrink(pgmap, 1, 100) == 9);
 	EXPECT(shrink(pgmap, 1, 100) == 1);
 	EXPECT(shrink(pgmap, 1, 100) == 0);
 	EXPECT(shrink(pgmap, 0, 100) == 10);
@@ -1488,6 +1508,42 @@ static void pin_unwinds_each_failed_allocation(void)
 	EXPECT(page_is_right(pgmap, pfn));
 	unpin(pfn);
 	unpin_reserves();
+	unregister(pgmap);
+}
+
+/*
+ * GUP-fast would sleep with IRQs off, as might_sleep() would tell; or take what is
+ * for those who have waited.
+ */
+static void pin_with_irqs_off_does_not_wait(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, RANGE(1));
+
+	/* No section yet */
+	EXPECT(!populate_nowait(SECTION(1)));
+	EXPECT(stats_of(pgmap).live == 0);
+
+	/* No memory, and there is a reserve */
+	WRITE_ONCE(fail_all, true);
+	EXPECT(!populate_nowait(0));
+	WRITE_ONCE(fail_all, false);
+	EXPECT(stats_of(pgmap).live == 0);
+
+	EXPECT(populate_nowait(1) == pfn_to_page(1));
+	EXPECT(page_is_right(pgmap, 1));
+	EXPECT(stats_of(pgmap).populated == 1);
+
+	/* At the cap, and one block is idle */
+	transient_memmap_set_cache(pgmap, 1);
+	pin_and_unpin(nth(1));
+	transient_memmap_set_cap(pgmap, 2);
+	EXPECT(!populate_nowait(nth(2)));
+	EXPECT(stats_of(pgmap).cached == 1);
+	EXPECT(stats_of(pgmap).failed == 0);
+
+	unpin(0);
+	EXPECT(populate_nowait(0) == pfn_to_page(0));
+	unpin(0);
 	unregister(pgmap);
 }
 
@@ -1864,7 +1920,7 @@ static unsigned long stress_pfn(unsigned int *seed)
 	       STRESS_BLOCKS / 4 * BLOCK_NR + rand_r(seed) % BLOCK_NR;
 }
 
-static struct page *stress_pin(unsigned long pfn)
+static struct page *stress_pin(unsigned long pfn, bool nowait)
 {
 	struct page *page;
 
@@ -1876,7 +1932,9 @@ static struct page *stress_pin(unsigned long pfn)
 		__atomic_add_fetch(&stress.hits, 1, 0);
 	} else {
 		EXPECT(PTR_ERR(page) == -ENODATA || PTR_ERR(page) == -EFAULT);
-		page = transient_memmap_populate(pfn, false);
+		page = nowait ? populate_nowait(pfn) : NULL;
+		if (!page)
+			page = transient_memmap_populate(pfn, false);
 	}
 	if (IS_ERR(page)) {
 		EXPECT(PTR_ERR(page) == -ENOMEM || PTR_ERR(page) == -EFAULT);
@@ -1918,7 +1976,8 @@ static void *stress_pinner(void *arg)
 		stress_unpin(held[i]);
 		held[i] = NULL;
 		if (rand_r(&seed) % 4)
-			held[i] = stress_pin(stress_pfn(&seed));
+			held[i] = stress_pin(stress_pfn(&seed),
+					     rand_r(&seed) % 2);
 		if (held[i]) {
 			stress_hold(held[i], 1);
 			if (rand_r(&seed) % 2)
@@ -2117,6 +2176,7 @@ static const struct test {
 	TEST(pin_without_memory_takes_the_reserve),
 	TEST(first_pin_of_a_section_takes_the_reserve),
 	TEST(pin_unwinds_each_failed_allocation),
+	TEST(pin_with_irqs_off_does_not_wait),
 	TEST(registration_unwinds_each_failed_allocation),
 	TEST(page_tables_go_with_the_last_block),
 	TEST(large_range_works_at_both_ends),

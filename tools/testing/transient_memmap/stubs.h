@@ -10,12 +10,15 @@
 #define KUNIT_STATIC_STUB_REDIRECT(...)	do { } while (0)
 #define pr_err(...)			do { } while (0)
 #define cond_resched()			do { } while (0)
+#define gfpflags_allow_blocking(gfp)	(!!((gfp) & __GFP_DIRECT_RECLAIM))
 #define page_kasan_tag_reset(...)	do { } while (0)
 #define ptdesc_set_kernel(...)		do { } while (0)
 /* What follows is published by rcu_assign_pointer(). */
 #define smp_wmb()			do { } while (0)
 
-#define GFP_KERNEL			0
+#define __GFP_DIRECT_RECLAIM		2
+#define GFP_KERNEL			__GFP_DIRECT_RECLAIM
+#define GFP_NOWAIT			0
 #define __GFP_RETRY_MAYFAIL		0
 #define __GFP_NOWARN			0
 #define __GFP_NOFAIL			1
