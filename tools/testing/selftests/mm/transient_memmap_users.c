@@ -90,6 +90,20 @@ bool have_program(const char *name)
 	return !sh("PATH=$PATH:/usr/sbin:/sbin command -v %s >/dev/null", name);
 }
 
+unsigned long named_number(const char *path, const char *format)
+{
+	FILE *f = fopen(path, "r");
+	unsigned long n = 0;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, format, &n) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return n;
+}
+
 unsigned long pool_get(const char *name)
 {
 	char path[PATH_MAX];

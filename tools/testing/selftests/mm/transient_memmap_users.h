@@ -60,6 +60,9 @@ int sh(const char *fmt, ...) __printf(1, 2);
 /* Whether sh() will find a program */
 bool have_program(const char *name);
 
+/* The number in the first line of a file that fits @format, or 0 */
+unsigned long named_number(const char *path, const char *format);
+
 /* The pool's files in sysfs */
 unsigned long pool_get(const char *name);
 int pool_set(const char *name, unsigned long n);

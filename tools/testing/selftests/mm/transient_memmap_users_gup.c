@@ -1056,20 +1056,6 @@ static int run_damon(struct area *a)
 
 #define NUMAB	"/sys/kernel/debug/sched/numa_balancing/"
 
-static unsigned long named_number(const char *path, const char *format)
-{
-	FILE *f = fopen(path, "r");
-	unsigned long n = 0;
-	char line[128];
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, format, &n) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return n;
-}
-
 /* Of reading a byte of each page */
 static long faults_of_reading(const char *mem, size_t len)
 {

@@ -444,18 +444,11 @@ static int net_send_changed(struct net *net, int seed)
 
 static unsigned long transmitted(const char *ifname)
 {
-	FILE *f = fopen("/proc/net/dev", "r");
-	char line[256], format[64];
-	unsigned long n = 0;
+	char format[64];
 
 	snprintf(format, sizeof(format), " %s: %%*u %%*u %%*u %%*u %%*u %%*u %%*u %%*u %%*u %%lu",
 		 ifname);
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, format, &n) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return n;
+	return named_number("/proc/net/dev", format);
 }
 
 /* With nobody who listens there is no copy: each frame has its two blocks pinned. */
