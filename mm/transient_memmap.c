@@ -100,8 +100,8 @@
  *	by node of that page. Its page->private is the block's first pfn.
  * @shrinker: drops kept blocks
  * @age_work: drops kept blocks that nobody pinned for a while
- * @dying: folios whose last reference has gone, for @free_work; added to from
- *	any context
+ * @dying: folios whose last reference has gone, or goes with this list, for
+ *	@free_work; added to from any context
  * @free_work: gives dying blocks back
  * @release_work: waits for @pgmap->ref if the provider doesn't, for @release
  * @release: what is to be done then
@@ -1070,35 +1070,48 @@ struct page *transient_memmap_populate(unsigned long pfn, bool longterm)
 EXPORT_SYMBOL_IF_KUNIT(transient_memmap_populate);
 
 /**
- * transient_memmap_populate_nowait() - likewise, if nothing has to be waited for
+ * transient_memmap_populate_nowait() - populate, if nothing has to be waited for
  * @pfn: any pfn
  *
  * For GUP-fast, which has IRQs off, and saves itself the slow path.  What takes
  * longer is left to that: a section or page table that is missing, reclaim, the
- * reserve, a block that others populate or free now, a pool at its cap.  A page
- * that has a memory error is not refused: ask transient_pfn_live().
+ * reserve, a block that others populate or free now, a pool at its cap.
  *
  * Context: Process context that may sleep but for that it has IRQs off: no lock is
  *	held that is taken here, or in a page allocation.
- * Return: the page, with one more reference on its folio, or NULL.
+ * Return: whether @pfn is live now, in the sense of transient_pfn_live().  Who wants
+ *	a reference on its folio has to try, and may fail.
  */
-struct page *transient_memmap_populate_nowait(unsigned long pfn)
+bool transient_memmap_populate_nowait(unsigned long pfn)
 {
 	struct transient_pool *pool;
+	struct folio *folio;
 	int ret;
 
 	/* Spinlocks sleep there. */
 	if (IS_ENABLED(CONFIG_PREEMPT_RT))
-		return NULL;
+		return false;
 
 	pool = pool_get(pfn);
 	if (!pool)
-		return NULL;
+		return false;
 
 	ret = block_get(pool, block_start(pool, pfn), GFP_NOWAIT);
 	if (ret != 1)
 		put_dev_pagemap(pool->pgmap);
-	return ret < 0 ? NULL : pfn_to_page(pfn);
+	if (ret < 0)
+		return false;
+
+	/*
+	 * If nobody else has a reference on a new block, ours goes with the
+	 * link, as in block_revive(): it keeps the block until the worker comes.
+	 */
+	folio = page_folio(pfn_to_page(pfn));
+	if (ret == 1 && folio_ref_count(folio) == 1)
+		transient_memmap_free_folio(folio);
+	else
+		folio_put(folio);
+	return transient_pfn_live(pfn);
 }
 EXPORT_SYMBOL_IF_KUNIT(transient_memmap_populate_nowait);
 
@@ -1165,7 +1178,8 @@ EXPORT_SYMBOL_IF_KUNIT(transient_memmap_unpoison);
 
 /**
  * transient_memmap_free_folio() - take a folio whose last reference has gone
- * @folio: folio of a live block, with refcount 0
+ * @folio: folio of a live block, with refcount 0; or with a reference that goes with
+ *	it, until the worker has seen whether there are others
  *
  * Context: Any, also hard interrupt: a bio may end there.
  */

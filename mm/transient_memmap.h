@@ -138,7 +138,7 @@ void transient_direct_unmap_block(pmd_t *pmd);
 /* For GUP */
 struct page *transient_memmap_try_get(unsigned long pfn);
 struct page *transient_memmap_populate(unsigned long pfn, bool longterm);
-struct page *transient_memmap_populate_nowait(unsigned long pfn);
+bool transient_memmap_populate_nowait(unsigned long pfn);
 
 /* For memory_failure() */
 void transient_memmap_poison(unsigned long pfn);
@@ -224,9 +224,9 @@ static inline struct page *transient_memmap_populate(unsigned long pfn,
 	return ERR_PTR(-EFAULT);
 }
 
-static inline struct page *transient_memmap_populate_nowait(unsigned long pfn)
+static inline bool transient_memmap_populate_nowait(unsigned long pfn)
 {
-	return NULL;
+	return false;
 }
 
 static inline void transient_memmap_poison(unsigned long pfn)

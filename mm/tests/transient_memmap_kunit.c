@@ -1233,9 +1233,10 @@ static struct page *populate_nowait(struct kunit *test, unsigned long pfn)
 	struct page *page;
 
 	local_irq_disable();
-	page = transient_memmap_populate_nowait(pfn);
+	page = transient_memmap_populate_nowait(pfn) ?
+			transient_memmap_try_get(pfn) : NULL;
 	local_irq_enable();
-	if (page)
+	if (!IS_ERR_OR_NULL(page))
 		KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
 								   put_action,
 								   page));
@@ -1247,6 +1248,7 @@ static void pin_with_irqs_off_populates(struct kunit *test)
 {
 	struct dev_pagemap *pgmap;
 	unsigned long pfn, i;
+	struct folio *folio;
 
 	if (IS_ENABLED(CONFIG_PREEMPT_RT))
 		kunit_skip(test, "spinlocks sleep");
@@ -1262,8 +1264,8 @@ static void pin_with_irqs_off_populates(struct kunit *test)
 	unpin(test, pfn + 1);
 	KUNIT_EXPECT_PTR_EQ(test, pfn_to_page(pfn), populate_nowait(test, pfn));
 	EXPECT_STAT(test, pgmap, populated, 3);
-	KUNIT_EXPECT_TRUE(test, eventually(folio_ref_count(page_folio(
-					   pfn_to_page(pfn))) == 1));
+	folio = page_folio(pfn_to_page(pfn));
+	KUNIT_EXPECT_TRUE(test, eventually(folio_ref_count(folio) == 1));
 
 	/* What is kept is the limit's business here, too. */
 	KUNIT_EXPECT_EQ(test, 0, transient_memmap_set_cache(pgmap, 2));
@@ -1586,10 +1588,11 @@ static struct page *race_pin(struct race *race, unsigned long pfn, bool nowait)
 
 	local_irq_disable();
 	page = transient_memmap_try_get(pfn);
-	if (PTR_ERR(page) == -ENODATA && nowait)
-		page = transient_memmap_populate_nowait(pfn);
+	if (PTR_ERR(page) == -ENODATA && nowait &&
+	    transient_memmap_populate_nowait(pfn))
+		page = transient_memmap_try_get(pfn);
 	local_irq_enable();
-	if (!page || PTR_ERR(page) == -ENODATA)
+	if (PTR_ERR(page) == -ENODATA)
 		page = transient_memmap_populate(pfn, false);
 
 	if (page == ERR_PTR(-ENOMEM)) {

@@ -234,8 +234,13 @@ static int try_pin(unsigned long pfn)
 /* With IRQs off, which is no place to sleep; might_sleep() knows of RCU. */
 static struct page *populate_nowait(unsigned long pfn)
 {
+	struct page *page;
+
 	guard(rcu)();
-	return transient_memmap_populate_nowait(pfn);
+	if (!transient_memmap_populate_nowait(pfn))
+		return NULL;
+	page = transient_memmap_try_get(pfn);
+	return IS_ERR(page) ? NULL : page;
 }
 
 static struct folio *pin(unsigned long pfn)
