@@ -1103,11 +1103,11 @@ bool transient_memmap_populate_nowait(unsigned long pfn)
 		return false;
 
 	/*
-	 * If nobody else has a reference on a new block, ours goes with the
-	 * link, as in block_revive(): it keeps the block until the worker comes.
+	 * If nobody else has a reference, the link is free, and ours goes with
+	 * it, as in block_revive(): it keeps the block until the worker comes.
 	 */
 	folio = page_folio(pfn_to_page(pfn));
-	if (ret == 1 && folio_ref_count(folio) == 1)
+	if (folio_ref_count(folio) == 1)
 		transient_memmap_free_folio(folio);
 	else
 		folio_put(folio);

@@ -50,7 +50,7 @@ result() {
 search() {
 	cd "$1" && shift &&
 		spin -a "$@" "$file" &&
-		gcc -O2 -w -DSAFETY -DMEMLIM=1800 -o pan pan.c &&
+		gcc -O2 -w -DSAFETY -DMEMLIM=4000 -o pan pan.c &&
 		./pan -m1000000 -w24
 }
 

@@ -350,6 +350,34 @@ inline populate(b, me)
 	new = false
 }
 
+/*
+ * transient_memmap_populate_nowait(): what it does not wait for is a fatal signal, in
+ * block_get().  GUP-fast tries to get the block after that.
+ */
+inline populate_nowait(b, me)
+{
+	pool_get(me);
+	if
+	:: ok ->
+		block_get(b);
+		if
+		:: !new -> pgmap_ref--
+		:: else
+		fi;
+		if
+		:: got && ref[b] == 1 ->
+			free_folio(b, me)
+		:: got && ref[b] > 1 ->
+			folio_put(b, me)
+		:: else
+		fi;
+		got = false
+	:: else
+	fi;
+	ok = false;
+	new = false
+}
+
 /* For ever, or until the provider leaves */
 proctype pinner(byte me)
 {
@@ -361,6 +389,8 @@ proctype pinner(byte me)
 	   if
 	   :: try_get(b, me)
 	   :: populate(b, me)
+	   :: populate_nowait(b, me);
+	      try_get(b, me)
 	   fi;
 	   if
 	   :: got ->
