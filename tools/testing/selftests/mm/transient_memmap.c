@@ -2049,6 +2049,19 @@ static struct tmemmap_block tm_block(int fd, size_t offset)
 	return block;
 }
 
+/* The worker puts its reference on a block that GUP-fast populated 10 ms later. */
+static struct tmemmap_block tm_block_settled(int fd, __u64 offset, __u64 refs)
+{
+	struct tmemmap_block block = tm_block(fd, offset);
+	int i;
+
+	for (i = 0; i < 1000 && block.refs != refs; i++) {
+		usleep(10000);
+		block = tm_block(fd, offset);
+	}
+	return block;
+}
+
 static struct tmemmap_stats tm_stats(int fd)
 {
 	struct tmemmap_stats stats;
@@ -2089,11 +2102,11 @@ TEST_F_TIMEOUT(provider, every_way_to_pin_works, TIMEOUT)
 		EXPECT_EQ(tm_pin(self->fd, pin_functions[i], TMEMMAP_WRITE, at,
 				 nr, &id), (long)nr);
 		EXPECT_EQ(tm_stats(self->fd).live, 2);
-		block = tm_block(self->fd, start);
+		block = tm_block_settled(self->fd, start, 4);
 		EXPECT_EQ(block.live, 1);
 		EXPECT_EQ(block.refs, 4);
 		EXPECT_EQ(block.pins, get ? 0 : 4);
-		block = tm_block(self->fd, start + BLOCK);
+		block = tm_block_settled(self->fd, start + BLOCK, nr - 4);
 		EXPECT_EQ(block.live, 1);
 		EXPECT_EQ(block.refs, nr - 4);
 		EXPECT_EQ(block.pins, get ? 0 : nr - 4);
@@ -2173,7 +2186,7 @@ TEST_F_TIMEOUT(provider, longterm_pin_is_refused, TIMEOUT)
 	for (i = TMEMMAP_PIN_FAST; i <= TMEMMAP_PIN_REMOTE; i++)
 		EXPECT_EQ(tm_pin(self->fd, i, TMEMMAP_LONGTERM, mem, 1, &id),
 			  -EOPNOTSUPP);
-	EXPECT_EQ(tm_block(self->fd, HOLE_END).refs, 1);
+	EXPECT_EQ(tm_block_settled(self->fd, HOLE_END, 1).refs, 1);
 	EXPECT_EQ(tm_unpin(self->fd, held), 0);
 }
 
@@ -2244,7 +2257,7 @@ TEST_F_TIMEOUT(provider, who_wants_no_struct_pages_gets_none, TIMEOUT)
 				 1, &id), 1);
 		EXPECT_EQ(tm_unpin(self->fd, id), 0);
 		EXPECT_EQ(tm_stats(self->fd).populated, live);
-		EXPECT_EQ(tm_block(self->fd, HOLE_END).refs, live);
+		EXPECT_EQ(tm_block_settled(self->fd, HOLE_END, live).refs, live);
 	}
 	EXPECT_EQ(tm_unpin(self->fd, held), 0);
 	munmap(anon, PAGE);
