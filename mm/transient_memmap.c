@@ -1105,9 +1105,11 @@ bool transient_memmap_populate_nowait(unsigned long pfn)
 	/*
 	 * If nobody else has a reference, the link is free, and ours goes with
 	 * it, as in block_revive(): it keeps the block until the worker comes.
+	 * Acquire: if it has just put the one that went with the link, it is done
+	 * with that.
 	 */
 	folio = page_folio(pfn_to_page(pfn));
-	if (folio_ref_count(folio) == 1)
+	if (atomic_read_acquire(&folio->page._refcount) == 1)
 		transient_memmap_free_folio(folio);
 	else
 		folio_put(folio);

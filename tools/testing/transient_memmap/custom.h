@@ -47,6 +47,7 @@ static int nr_warnings;
 
 /* Atomics: of either type */
 #define atomic_read(v)			READ_ONCE((v)->counter)
+#define atomic_read_acquire(v)		smp_load_acquire(&(v)->counter)
 #define atomic_set(v, i)		WRITE_ONCE((v)->counter, i)
 #define atomic_add_return(i, v)		__atomic_add_fetch(&(v)->counter, i, \
 							   __ATOMIC_SEQ_CST)
@@ -651,7 +652,8 @@ static inline void mempool_free(void *elem, mempool_t *pool)
 		memset(elem, 0x5a, (size_t)pool->data);
 	scoped_guard(spinlock, &pool->lock) {
 		if (pool->nr < pool->min) {
-			pool->elem[pool->nr++] = elem;
+			pool->elem[pool->nr] = elem;
+			WRITE_ONCE(pool->nr, pool->nr + 1);
 			return;
 		}
 	}
@@ -661,5 +663,8 @@ static inline void mempool_free(void *elem, mempool_t *pool)
 static inline void *mempool_alloc_preallocated(mempool_t *pool)
 {
 	guard(spinlock)(&pool->lock);
-	return pool->nr ? pool->elem[--pool->nr] : NULL;
+	if (!pool->nr)
+		return NULL;
+	WRITE_ONCE(pool->nr, pool->nr - 1);
+	return pool->elem[pool->nr];
 }

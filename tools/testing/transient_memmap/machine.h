@@ -225,10 +225,13 @@ static bool direct_tlb_any;
 
 static inline void flush_tlb_all(void)
 {
+	/* A flush has to be over when it returns, also if another one is at it. */
+	static spinlock_t lock = MUTEX_INIT;
 	int i;
 
 	if (before_flush)
 		before_flush();
+	guard(spinlock)(&lock);
 	for (i = 0; i < NR_SECTIONS; i++)
 		if (READ_ONCE(tlb_section[i]) && xchg(&tlb_section[i], false))
 			flush_tlb(i * PTRS_PER_PTE, (i + 1) * PTRS_PER_PTE);
