@@ -47,7 +47,8 @@ static int nr_warnings;
 
 /* Atomics: of either type */
 #define atomic_read(v)			READ_ONCE((v)->counter)
-#define atomic_read_acquire(v)		smp_load_acquire(&(v)->counter)
+#define atomic_read_acquire(v)		__atomic_load_n(&(v)->counter, \
+							__ATOMIC_ACQUIRE)
 #define atomic_set(v, i)		WRITE_ONCE((v)->counter, i)
 #define atomic_add_return(i, v)		__atomic_add_fetch(&(v)->counter, i, \
 							   __ATOMIC_SEQ_CST)
