@@ -49,6 +49,8 @@ job() {
 		populated=$(dax_pool populated)
 		[ "$pool" -lt "$peak" ] || peak=$pool
 		dax_idle 30 || :
+		# Pages stay spare for half a second.
+		sleep 1
 	fi
 	sed -n '/^{/,$p' "$tmp/json" | jq -c \
 		--arg memory "$1" --arg disk "${DISK#/dev/}" --arg why "$why" \
