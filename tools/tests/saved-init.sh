@@ -13,27 +13,22 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 stty -F /dev/ttyS1 raw
 exec </dev/null >/dev/ttyS1 2>&1
-dev=/sys/bus/dax/devices/dax0.0
-drv=/sys/bus/dax/drivers/device_dax
+# shellcheck source=tools/dax.sh
+. /dax.sh
 
 die() { echo "error: $*"; poweroff -f; sleep 60; }
 
-pool() { cat "$dev/transient/$1"; }
-
 # The whole device is out of the direct map, but for what is pinned; keep nothing.
 bind() {
-	[ -e $dev/memmap ] || die "no device"
-	echo dax0.0 >$drv/unbind
-	echo transient >$dev/memmap
-	echo transient >$dev/direct_map
-	echo dax0.0 >$drv/bind || die "does not bind"
-	echo 0 >$dev/transient/cache
+	dax_has_transient || die "no device"
+	dax_bind transient 2097152 transient || die "does not bind"
+	echo 0 >$dax_dev/transient/cache
 }
 
 # Blocks that are pinned for as long as the pipe is not written to.
 hold() {
 	mkfifo /go
-	saved hold /dev/dax0.0 </go >/held 2>&1 &
+	saved hold $DAX </go >/held 2>&1 &
 	holder=$!
 	exec 3>/go
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
@@ -41,7 +36,7 @@ hold() {
 		sleep 1
 	done
 	grep -q held /held || die "nothing is held: $(cat /held)"
-	echo "live=$(pool live)"
+	echo "live=$(dax_pool live)"
 }
 
 hibernate() {
@@ -49,20 +44,20 @@ hibernate() {
 	swapon /dev/vda || die "no swap"
 	bind
 	hold
-	before=$(pool populated)
+	before=$(dax_pool populated)
 	echo shutdown >/sys/power/disk
 	echo "asleep=1"
 	echo disk >/sys/power/state || die "does not hibernate"
 
 	# Another machine's second serial line, from here on.
 	echo "awake=1"
-	echo "live=$(pool live)"
+	echo "live=$(dax_pool live)"
 	echo go >&3
 	wait "$holder"
 	sed 1d /held
 	sleep 2
-	echo "after=$(pool live)"
-	echo "made=$(($(pool populated) - before))"
+	echo "after=$(dax_pool live)"
+	echo "made=$(($(dax_pool populated) - before))"
 	# And all goes on.
 	rm /go
 	hold

@@ -29,6 +29,7 @@ pack() { (cd "$1" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"
 build() {
 	mkdir -p "$out/root/bin"
 	cp "$(command -v busybox)" "$out/root/bin/busybox"
+	cp "$here/../dax.sh" "$out/root"
 	cp "$here/saved-init.sh" "$out/root/init"
 	chmod 755 "$out/root/init"
 	gcc -O2 -Wall -static -o "$out/root/bin/saved" "$here/saved.c"
