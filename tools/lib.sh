@@ -38,6 +38,16 @@ make_tmp() {
 	tmp=$(mktemp -d "$BUILD/tmp.XXXXXX")
 }
 
+# attend COMMAND...: run it such that a signal ends it and this script at once. Its
+# status is in $rc.
+attend() {
+	"$@" </dev/null &
+	child=$!
+	rc=0
+	wait "$child" || rc=$?
+	child=''
+}
+
 # What to add to a line of progress; a script may redefine it.
 progress() { :; }
 
@@ -60,6 +70,9 @@ run() {
 	child=''
 	return "$run_rc"
 }
+
+# pack DIRECTORY FILE: a root file system for a kernel to start from.
+pack() { (cd "$1" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$2"; }
 
 base_version() {
 	# shellcheck source=tools/base.version

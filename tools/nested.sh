@@ -53,7 +53,7 @@ cp "$busybox" "$out/root/bin/busybox"
 gcc -O2 -Wall -static -o "$out/root/bin/nested-io" "$tools/nested-io.c"
 cp "$tools/nested-init.sh" "$out/root/init"
 chmod 755 "$out/root/init"
-(cd "$out/root" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$out/initramfs"
+pack "$out/root" "$out/initramfs"
 
 set --
 if [ "$parts" = tib ]; then

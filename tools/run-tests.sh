@@ -38,15 +38,6 @@ USAGE
 # Seconds of the budget that are left.
 left() { echo $((deadline - $(date +%s))); }
 
-# attend COMMAND...: run it such that a signal ends it and this script at once.
-attend() {
-	"$@" </dev/null &
-	child=$!
-	rc=0
-	wait "$child" || rc=$?
-	child=''
-}
-
 # one TEST KERNEL LIMIT COMMAND: run it, judge it, print a line.
 one() {
 	dir=$out/$2/$1

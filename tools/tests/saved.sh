@@ -24,8 +24,6 @@ blocks=4
 pages=2048
 
 # The root file system, and one that has this one and the kernel besides
-pack() { (cd "$1" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$2"; }
-
 build() {
 	mkdir -p "$out/root/bin"
 	cp "$(command -v busybox)" "$out/root/bin/busybox"
@@ -45,7 +43,7 @@ build() {
 # machine NAME INITRAMFS ARGS: 1 GiB of its own and, at 4 GiB, one of guests. Results
 # go to NAME.
 machine() {
-	timeout -k 5 200 qemu-system-x86_64 \
+	attend timeout -k 5 200 qemu-system-x86_64 \
 		-machine q35,max-ram-below-4g=1G -cpu max -accel tcg,thread=multi -smp 2 -m 2G \
 		-object memory-backend-ram,id=own,size=1G \
 		-object memory-backend-file,id=guests,size=1G,mem-path="$out/memory",share=on \
@@ -55,11 +53,7 @@ machine() {
 		-kernel "$image" -initrd "$out/$2" \
 		-append "console=ttyS0 panic=-1 oops=panic no_console_suspend hibernate=nocompress memmap=1G%4G-1+0xefffffff resume=/dev/vda $3" \
 		-serial file:"$out/$1.console" -serial file:"$out/$1" \
-		</dev/null >"$out/$1.qemu" 2>&1 &
-	child=$!
-	rc=0
-	wait "$child" || rc=$?
-	child=''
+		>"$out/$1.qemu" 2>&1
 	[ "$rc" = 0 ] || { echo "$1: status $rc of QEMU: see $out/$1.console"; return 1; }
 	! grep -m 1 '^error' "$out/$1" || return 1
 }
