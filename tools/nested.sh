@@ -9,13 +9,15 @@ set -eu
 
 usage() {
 	cat <<USAGE
-usage: $me [-k] [-K KERNEL] [-j PARTS]
+usage: $me [-c | -k] [-K KERNEL] [-j PARTS]
        $me -k -j tib [-K KERNEL]
 Starts a guest on pageless memory with QEMU and KVM inside the machine of vm.sh,
 lets it do I/O by all of QEMU's and vhost's paths, compares it with a static
 memmap (three times), and prints a table (kept in build/nested.txt). Logs are in
 build/nested/PARTS.
 
+  -c         once, with QEMU but not KVM, in a machine that counts instructions: slow,
+             but the load of this one makes no difference (build/nested-count.txt)
   -k         KTAP instead, with the drills: killed, crashed, unbound, ...
   -K KERNEL  of both the machine and the guest, as for vm.sh -k
   -j PARTS   only these, of: $parts
@@ -24,9 +26,10 @@ USAGE
 }
 
 parts='boot,transient,static,drills,unbind'
-ktap='' kernel=normal limit=900
-while getopts kK:j:h opt; do
+ktap='' kernel=normal limit=900 accel=kvm file=$BUILD/nested.txt
+while getopts ckK:j:h opt; do
 	case $opt in
+	c) accel=tcg limit=3600 file=$BUILD/nested-count.txt ;;
 	k) ktap=1 ;;
 	K) kernel=$OPTARG ;;
 	j) parts=$OPTARG ;;
@@ -37,6 +40,7 @@ done
 if [ -z "$ktap" ] && [ "$parts" = boot,transient,static,drills,unbind ]; then
 	# Often, as the clock is the wall's and the emulator knows its way later.
 	parts=transient,static,transient,static,transient,static
+	[ $accel = kvm ] || parts=transient,static
 fi
 case $kernel in
 */*) image=$kernel ;;
@@ -46,6 +50,7 @@ busybox=$(command -v busybox) || die "no busybox (Debian: busybox-static)"
 command -v cpio >/dev/null || die "no cpio (Debian: cpio)"
 
 out=$BUILD/nested/$(echo "$parts" | tr , -)
+[ $accel = kvm ] || out=$out-count
 # The root of the guest, and what is left of the last run.
 rm -rf "$out"
 mkdir -p "$out/root/bin" "$out/root/dev" "$out/root/tmp"
@@ -62,10 +67,11 @@ if [ "$parts" = tib ]; then
 	set -- -b 1024 -a dax.memmap=transient
 fi
 
-# By the wall clock: with -icount, KVM on emulated SVM stops too often.
+# With KVM by the wall clock: with -icount, KVM on emulated SVM stops too often.
+[ $accel = kvm ] || set -- -c
 machine() {
 	"$tools/vm.sh" -n -k "$kernel" -o "$out/vm" -t "$limit" "$@" env \
-		IMAGE="$image" INITRAMFS="$out/initramfs" STATIC="$out/static/console.log" \
+		IMAGE="$image" INITRAMFS="$out/initramfs" STATIC="$out/static/console.log" ACCEL=$accel \
 		sh "$tools/nested-vm.sh" "$parts" >"$out/vm.log" 2>&1
 }
 
@@ -82,6 +88,7 @@ if [ "$rc" = 1 ] && [ -s "$out/vm/lost" ]; then
 fi
 [ -z "$ktap" ] || cat "$out/vm/stdout"
 [ -z "$note" ] || echo "# note: $note"
+grep -hs '^vm.sh: note: ' "$out"/*.log >&2 || :
 if [ "$rc" != 0 ]; then
 	tail -n 3 "$out/vm.log" "$out/vm/stderr" >&2
 	[ -n "$ktap" ] || grep -B 1 '^not ok' "$out/vm/stdout" >&2 || :
@@ -144,11 +151,19 @@ table() {
 }
 
 {
-	echo "A guest of 512 MiB on /dev/dax0.0, with QEMU and KVM: medians"
+	if [ $accel = kvm ]; then
+		echo "A guest of 512 MiB on /dev/dax0.0, with QEMU and KVM: medians"
+	else
+		echo "A guest of 512 MiB on /dev/dax0.0, with QEMU alone, by -icount"
+	fi
 	echo
 	table
 	echo
-	echo "KVM's hardware is emulated, and timed by the clock of a machine that may do other things."
+	if [ $accel = kvm ]; then
+		echo "KVM's hardware is emulated, and timed by the clock of a machine that may do other things."
+	else
+		echo "A second is 1000 million instructions of the host, QEMU's translation of the guest among them."
+	fi
 	[ -z "$note" ] || echo "Note: $note"
-} >"$BUILD/nested.txt"
-cat "$BUILD/nested.txt"
+} >"$file"
+cat "$file"

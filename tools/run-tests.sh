@@ -74,7 +74,9 @@ one() {
 	printf '%-4s  %-7s %-10s %4d passed %3d failed %3d skipped %5d s\n' \
 		$word "$2" "$1" "$p" "$f" "$s" $(($(date +%s) - start))
 	sed 1d "$dir/verdict" | head -n 10 | sed 's/^/      /'
+	# Of the test, and of the machine
 	sed -n 's/^# note: /      note: /p' "$dir/stdout"
+	cat "$dir/stderr" "$dir/vm.log" 2>/dev/null | sed -n 's/^vm\.sh: note: /      note: /p'
 	if [ "$f" != 0 ]; then
 		[ -z "$problem" ] || echo "      ${problem%: see *}"
 		echo "      see $dir/stdout, $log"

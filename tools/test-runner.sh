@@ -37,6 +37,27 @@ vm() {
 	"$tools/vm.sh" -t "$limit" -o "$tmp/vm" "$@"
 }
 
+# QEMU, but the first COUNT machines crash, having said LINE.
+mkdir "$tmp/bin"
+cat >"$tmp/bin/qemu-system-x86_64" <<CRASH
+#!/bin/sh
+read -r crashes <"$tmp/crashes"
+if [ "\$crashes" -gt 0 ]; then
+	echo \$((crashes - 1)) >"$tmp/crashes"
+	cp "$tmp/says" console.log
+	kill -SEGV \$\$
+fi
+exec $(command -v qemu-system-x86_64) "\$@"
+CRASH
+chmod 755 "$tmp/bin/qemu-system-x86_64"
+
+# crashing COUNT LINE STATUS WORDS
+crashing() {
+	echo "$1" >"$tmp/crashes"
+	echo "$2" >"$tmp/says"
+	PATH=$tmp/bin:$PATH expect "$3" "$4" vm 60 echo fine
+}
+
 # A group of processes over its limit, where that is a reason to panic.
 panic='mount -t cgroup2 none /sys/fs/cgroup
 echo +memory >/sys/fs/cgroup/cgroup.subtree_control
@@ -112,7 +133,7 @@ logged() {
 	expect "$want" '' "$tools/tests/console-check.sh" "$tmp/console"
 }
 
-ktap_plan 29
+ktap_plan 33
 ktap_check 'console: failed allocation' logged 0 "$alloc_failed" 'Call Trace:' ' </TASK>' fine
 ktap_check 'console: bug after a failed allocation' logged 1 "$alloc_failed" 'Call Trace:' ' </TASK>' 'BUG: x'
 # shellcheck disable=SC2046	# A hundred words.
@@ -137,6 +158,10 @@ ktap_check 'vm: kernel warns' expect 126 'the kernel complained' \
 ktap_check 'vm: kernel panics' expect 125 'the machine died' vm 60 sh -c "$panic"
 ktap_check 'vm: no init' expect 125 'the machine died' vm 60 -a init=/bin/false true
 ktap_check 'vm: no machine' expect 125 'did not start' vm 60 -q '-device nonsense' true
+ktap_check 'vm: QEMU crashes as it boots' crashing 1 'pci: BAR 0' 0 'so that was tried again'
+ktap_check 'vm: and then it works' grep -q fine "$tmp/out"
+ktap_check 'vm: QEMU crashes twice' crashing 2 'pci: BAR 0' 125 'QEMU crashed (status 139): see'
+ktap_check 'vm: QEMU crashes later' crashing 1 'Run /x as init process' 125 'QEMU crashed (status 139): see'
 ktap_check 'judge: good results' judge_good
 ktap_check 'judge: results cut short' judge_cut
 ktap_check 'judge: suite cut short' judge_suite

@@ -171,19 +171,26 @@ if [ -n "$shell" ]; then
 	exit
 fi
 
-qemu -serial file:console.log </dev/null >qemu.log 2>&1 &
-child=$!
-if [ -z "$quiet" ]; then
-	tail -q -s 0.2 --pid="$child" -n +1 -f stdout &
-	follow=$!
-	tail -q -s 0.2 --pid="$child" -n +1 -f stderr >&2 &
-	follow="$follow $!"
+machine() {
+	qemu -serial file:console.log </dev/null >qemu.log 2>&1 &
+	child=$!
+	if [ -z "$quiet" ]; then
+		tail -q -s 0.2 --pid="$child" -n +1 -f stdout &
+		follow=$!
+		tail -q -s 0.2 --pid="$child" -n +1 -f stderr >&2 &
+		follow="$follow $!"
+	fi
+	rc=0
+	wait "$child" || rc=$?
+	child=''
+	# shellcheck disable=SC2086
+	[ -n "$quiet" ] || wait $follow || :
+}
+machine
+if crashed_early "$rc" console.log; then
+	say "note: QEMU crashed as the machine booted (status $rc), so that was tried again"
+	machine
 fi
-rc=0
-wait "$child" || rc=$?
-child=''
-# shellcheck disable=SC2086
-[ -n "$quiet" ] || wait $follow || :
 
 if [ "$rc" = 124 ] || [ "$rc" = 137 ]; then
 	say "time limit of $limit s: see $out/console.log"
@@ -195,8 +202,11 @@ bad=0
 if [ "$bad" != 0 ]; then
 	say "the kernel complained: $(head -n 1 complaints): see $out/console.log"
 fi
-if [ ! -s console.log ]; then
+if [ ! -s console.log ] && [ "$rc" -le 128 ]; then
 	say "the machine did not start: $(head -n 1 qemu.log): see $out/qemu.log"
+	exit 125
+elif [ ! -s status ] && [ "$rc" -gt 128 ]; then
+	say "QEMU crashed (status $rc): see $out/console.log"
 	exit 125
 elif [ ! -s status ]; then
 	say "the machine died before the command ended: see $out/console.log"

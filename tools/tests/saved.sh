@@ -40,9 +40,9 @@ build() {
 	truncate -s 1G "$out/disk"
 }
 
-# machine NAME INITRAMFS ARGS: 1 GiB of its own and, at 4 GiB, one of guests. Results
+# start NAME INITRAMFS ARGS: 1 GiB of its own and, at 4 GiB, one of guests. Results
 # go to NAME.
-machine() {
+start() {
 	attend timeout -k 5 200 qemu-system-x86_64 \
 		-machine q35,max-ram-below-4g=1G -cpu max -accel tcg,thread=multi -smp 2 -m 2G \
 		-object memory-backend-ram,id=own,size=1G \
@@ -54,6 +54,14 @@ machine() {
 		-append "console=ttyS0 panic=-1 oops=panic no_console_suspend hibernate=nocompress memmap=1G%4G-1+0xefffffff resume=/dev/vda $3" \
 		-serial file:"$out/$1.console" -serial file:"$out/$1" \
 		>"$out/$1.qemu" 2>&1
+}
+
+machine() {
+	start "$@"
+	if crashed_early "$rc" "$out/$1.console"; then
+		echo "# note: QEMU crashed as the machine \"$1\" booted (status $rc), so that was tried again"
+		start "$@"
+	fi
 	[ "$rc" = 0 ] || { echo "$1: status $rc of QEMU: see $out/$1.console"; return 1; }
 	! grep -m 1 '^error' "$out/$1" || return 1
 }

@@ -11,6 +11,7 @@ out=${1:-$BUILD/test/tib-vm}
 "$TOOLS/vm.sh" -n -o "$out" -t 500 -b 1024 -a dax.memmap=transient \
 	env GUEST="$GUEST" sh "$TOOLS/tests/tib-guest.sh" >"$out.log" 2>&1 || rc=$?
 cat "$out/stdout"
+grep '^vm.sh: note: ' "$out.log" >&2 || :
 if [ "${rc:-0}" != 0 ]; then
 	tail -n 3 "$out.log" >&2
 	exit 1
