@@ -9,7 +9,7 @@ export BUILD JOBS
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help deps deps-check tree kernel kernel-debug shell demo kunit kunitpy \
-	selftest users guest user model kcsan test bench bench-base size format-patch refresh check bisect \
+	selftest users guest guest-count user model kcsan test bench bench-base size format-patch refresh check bisect \
 	test-series clean distclean
 
 help: ## this list
@@ -52,6 +52,9 @@ users: kernel ## try all who are handed guest memory, in the virtual machine
 
 guest: kernel ## a guest of QEMU and KVM on such memory, compared with a static memmap
 	@tools/nested.sh
+
+guest-count: kernel ## the same without KVM, by instructions: slower, but no other load disturbs it
+	@tools/nested.sh -c
 
 user: tree ## the pool built in user space: its tests, plain and with sanitizers
 	@tools/run-tests.sh user user-asan user-tsan

@@ -7,13 +7,14 @@ set -eu
 
 usage() {
 	cat <<USAGE
-usage: $me [options] [config]
+usage: $me [options] [config [target ...]]
 
 Builds $linux in $BUILD/out/CONFIG. The configuration is
 tinyconfig and tools/config/normal.config, then tools/config/CONFIG.config.
 Fails when an option of these did not take.
 
   config      normal (default), debug, ...
+  target      of the kernel's Makefile: only these
   -s DIR      another source tree
   -o DIR      another place to build in
   -f FILE     merge this one as well, last
@@ -38,6 +39,8 @@ while getopts s:o:f:tch opt; do
 done
 shift $((OPTIND - 1))
 config=${1:-normal}
+[ $# = 0 ] || shift
+wanted=$*
 out=${out:-$BUILD/out/$config}
 log=$BUILD/log/kernel-${out##*/}.log
 git -C "$src" rev-parse -q --verify base^0 >/dev/null 2>&1 ||
@@ -132,6 +135,7 @@ build() {
 	if grep -q '=m$' "$out/.config"; then
 		targets='bzImage modules'
 	fi
+	targets=${wanted:-$targets}
 	steps=$(cat "$out/.steps" 2>/dev/null) || :
 	say "building $config in $out, log in $log"
 	start=$(date +%s)
@@ -144,8 +148,8 @@ build() {
 		die "$config does not build: ${first:-no error told}: see $log"
 	fi
 	count=$(grep -c '^  [A-Z]' "$log") || :
-	[ "$count" -le "${steps:-0}" ] || echo "$count" >"$out/.steps"
-	say "$out/arch/x86/boot/bzImage is ready ($count steps, $(($(date +%s) - start)) s)"
+	[ -n "$wanted" ] || [ "$count" -le "${steps:-0}" ] || echo "$count" >"$out/.steps"
+	say "${wanted:-$out/arch/x86/boot/bzImage} is ready ($count steps, $(($(date +%s) - start)) s)"
 }
 
 configure

@@ -14,11 +14,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 parts=$1
 ram=512
-# Without KVM, the guest takes its time, and the machine has one CPU, and no clock that
-# anything else disturbs.
+# Without KVM, the guest takes its time, the machine has one CPU, and its clock is not
+# disturbed by anything else.
 case ${ACCEL:=kvm} in
 kvm) cpu=1 patience=1 rounds='1 2 3 4' ;;
-*) cpu=0 patience=10 rounds=1 ;;
+*) cpu=0 patience=10 rounds='1 2' ;;
 esac
 nullb=/sys/kernel/config/nullb
 target=/sys/kernel/config/target
@@ -37,7 +37,7 @@ cleanup() {
 	done
 	# A retry of vhost-scsi is a line of QEMU's.
 	for log in "$tmp"/*.log; do
-		head -n 200 "$log" >"/run/out/${log##*/}"
+		head -n 500 "$log" >"/run/out/${log##*/}"
 	done
 }
 trap cleanup EXIT
@@ -156,6 +156,22 @@ lost() {
 	fi
 	[ ! -e "$dax_dev/transient" ] || [ "$(dax_pool live)" = 0 ] || return 0
 	echo "$name, which does not say \"$1\"" >/run/out/lost
+	whereabouts >/run/out/whereabouts 2>&1
+}
+
+# What a lost guest and its QEMU are doing: twice, for whether it is the same.
+whereabouts() {
+	for _ in 1 2; do
+		for task in /proc/"$qemu"/task/*; do
+			echo "$(cat "$task/comm") $(cut -d ' ' -f 3,14,15 "$task/stat")"
+			cat "$task/stack"
+		done
+		monitor 'info registers'
+		monitor 'info lapic'
+		monitor 'info irq'
+		sleep 2
+	done
+	echo "The answers to \"info ...\" are in ${mon##*/}."
 }
 
 # answer SECONDS PATTERN: the line of the guest since the mark. One that was silent
@@ -803,6 +819,10 @@ guests_complain() {
 	return $complained
 }
 guests_are_content() { ! guests_complain; }
+
+# So that the first guest does not wait for the share of 9p.
+cat "$(command -v qemu-system-x86_64)" "$IMAGE" >/dev/null
+qemu-system-x86_64 -version >/dev/null
 
 plan=2
 for part in $(echo "$parts" | tr , ' '); do
