@@ -37,7 +37,7 @@ cleanup() {
 	done
 	# A retry of vhost-scsi is a line of QEMU's.
 	for log in "$tmp"/*.log; do
-		head -n 500 "$log" >"/run/out/${log##*/}"
+		uniq "$log" | head -n 500 >"/run/out/${log##*/}"
 	done
 }
 trap cleanup EXIT
@@ -113,20 +113,21 @@ start() {
 	qemu=$!
 }
 
-# The doorbell of the network is an I/O port: when it has to emulate an access to memory
-# of a device, KVM gives up (internal error 3) if TCG's SVM says just then that an
-# interrupt is being delivered, as it does when there are many.
+# Doorbells are I/O ports: when it has to emulate an access to memory of a device, KVM
+# gives up (internal error 3) if TCG's SVM says just then that an interrupt is being
+# delivered, as it does when there are many. QEMU stops the guest then.
+port=modern-pio-notify=on
 all_devices="
 	-drive file=/dev/nested0,if=none,id=a,format=raw,cache=none,aio=native
-	-device virtio-blk-pci,drive=a
+	-device virtio-blk-pci,drive=a,$port
 	-drive file=/dev/nested1,if=none,id=b,format=raw,cache=none,aio=io_uring
-	-device virtio-blk-pci,drive=b
+	-device virtio-blk-pci,drive=b,$port
 	-netdev tap,id=n,ifname=tap0,script=no,downscript=no,vhost=on
-	-device virtio-net-pci,netdev=n,romfile=,mac=52:54:00:00:07:02,modern-pio-notify=on
-	-device vhost-scsi-pci,wwpn=naa.5001405000000001"
+	-device virtio-net-pci,netdev=n,romfile=,mac=52:54:00:00:07:02,$port
+	-device vhost-scsi-pci,wwpn=naa.5001405000000001,$port"
 
-slow_disk='-drive file=/dev/slow,if=none,id=c,format=raw,cache=none,aio=native
-	-device virtio-blk-pci,drive=c'
+slow_disk="-drive file=/dev/slow,if=none,id=c,format=raw,cache=none,aio=native
+	-device virtio-blk-pci,drive=c,$port"
 
 running() { case $(sed 's/.*) //' /proc/"$1"/stat 2>/dev/null) in '' | Z*) return 1 ;; esac; }
 
@@ -166,6 +167,7 @@ whereabouts() {
 			echo "$(cat "$task/comm") $(cut -d ' ' -f 3,14,15 "$task/stat")"
 			cat "$task/stack"
 		done
+		monitor 'info status'
 		monitor 'info registers'
 		monitor 'info lapic'
 		monitor 'info irq'
@@ -707,7 +709,7 @@ three_guests() {
 	for dev in $slices; do
 		DAX=/dev/$dev job=job=roam,vda,2,320 cpu=$((disk + 1))
 		start "$dev" -drive file=/dev/nested$disk,if=none,id=a,format=raw,cache=none,aio=native \
-			-device virtio-blk-pci,drive=a
+			-device virtio-blk-pci,drive=a,$port
 		back="$back $qemu"
 		disk=$((disk + 1))
 	done
