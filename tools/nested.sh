@@ -68,7 +68,7 @@ if [ "$parts" = tib ]; then
 fi
 
 # With KVM by the wall clock: with -icount, KVM on emulated SVM stops too often.
-[ $accel = kvm ] || set -- -c
+[ $accel = kvm ] || set -- "$@" -c
 machine() {
 	"$tools/vm.sh" -n -k "$kernel" -o "$out/vm" -t "$limit" "$@" env \
 		IMAGE="$image" INITRAMFS="$out/initramfs" STATIC="$out/static/console.log" ACCEL=$accel \

@@ -202,11 +202,11 @@ bad=0
 if [ "$bad" != 0 ]; then
 	say "the kernel complained: $(head -n 1 complaints): see $out/console.log"
 fi
-if [ ! -s console.log ] && [ "$rc" -le 128 ]; then
-	say "the machine did not start: $(head -n 1 qemu.log): see $out/qemu.log"
-	exit 125
-elif [ ! -s status ] && [ "$rc" -gt 128 ]; then
+if [ ! -s status ] && [ "$rc" -gt 128 ]; then
 	say "QEMU crashed (status $rc): see $out/console.log"
+	exit 125
+elif [ ! -s console.log ]; then
+	say "the machine did not start: $(head -n 1 qemu.log): see $out/qemu.log"
 	exit 125
 elif [ ! -s status ]; then
 	say "the machine died before the command ended: see $out/console.log"
