@@ -217,7 +217,7 @@ check_shellcheck() {
 	) >"$tmp/scripts"
 	rc=0
 	# shellcheck disable=SC2046
-	(cd "$top" && shellcheck -x -P SCRIPTDIR:. -f gcc $(cat "$tmp/scripts")) \
+	(cd "$top" && shellcheck -f gcc $(cat "$tmp/scripts")) \
 		>"$tmp/found" || rc=$?
 	[ "$rc" -le 1 ] || die "shellcheck: exit status $rc"
 	judge shellcheck ", $(wc -l <"$tmp/scripts") scripts"

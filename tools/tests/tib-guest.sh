@@ -4,7 +4,9 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tools/tests/ktap.sh
 . "$here/ktap.sh"
+# shellcheck source=tools/dax.sh
 . "$here/../dax.sh"
 
 tmp=$(mktemp -d)
