@@ -1279,9 +1279,10 @@ static void block_free(struct transient_pool *pool, struct page *vmemmap_page)
 		mempool_free(vmemmap_page, &pool->reserve);
 		memmap_pages_add(-1);
 	}
-	atomic_long_dec(&pool->live);
-	atomic_long_inc(&pool->freed);
 	trace_transient_memmap_free(pfn, pool->order);
+	atomic_long_inc(&pool->freed);
+	/* After these: who waits for 0 finds that all is counted. */
+	atomic_long_dec(&pool->live);
 	scoped_guard(spinlock, &sec->lock)
 		block_set_state(pool, sec, pfn, BLOCK_ABSENT);
 	section_put(sec);

@@ -13,7 +13,8 @@ usage() {
 usage: $me TEST FILE
 Prints "PASSED FAILED SKIPPED", then a line per problem. Beyond what kunit.py
 parse does, the plan must come first, each promised result must be there, only
-one document may be in the file, and no "not ok" may hide behind a "#".
+one document may be in the file, and no "not ok" may hide behind a "#". What a
+test said right before its "not ok" follows.
 A SKIP that tools/tests/skips does not list is a problem, and when CI is set, a
 failure.
 USAGE
@@ -62,6 +63,12 @@ structure() {
 			leave(deepest)
 		leave(0)
 	}' "$1"
+}
+
+# What a test says right before it fails.
+reasons() {
+	grep -B 4 '^ *not ok ' "$1" | grep -vE '^ *(not )?ok |^--$|^ *#? Subtest: |^ *1\.\.|^K?TAP version ' |
+		cut -c -300 | sed 's/^ *#* */  /' || :
 }
 
 # The names of skipped subtests that are not on the list.
@@ -123,3 +130,4 @@ if [ -s "$tmp/unlisted" ]; then
 fi
 echo "$passed $failed $skipped"
 cat "$tmp/problems"
+reasons "$file"

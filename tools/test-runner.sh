@@ -81,6 +81,10 @@ judge_plan() { printf '%s\n' 'KTAP version 1' 'ok 1 a' 'ok 2 b' | judged '' '2 1
 judge_late() { printf '%s\n' 'KTAP version 1' 'ok 1 a' 1..1 | judged '' '' 'plan comes after'; }
 judge_two() { printf '%s\n' 'KTAP version 1' 1..1 'ok 1 a' 'KTAP version 1' 1..1 'not ok 1 b' | judged '' '' 'second document'; }
 judge_hidden() { printf '%s\n' 'KTAP version 1' 1..1 '# not ok 1 x' 'ok 1 a' | judged '' '1 1 0' hidden; }
+judge_reason() {
+	printf '%s\n' 'KTAP version 1' 1..2 'ok 1 a' '# 7, not 8' 'not ok 2 b' | judged '' '1 1 0' "b
+  7, not 8"
+}
 judge_empty() { judged '' '0 1 0' 'no results' </dev/null; }
 judge_suite() {
 	printf '%s\n' 'KTAP version 1' 1..1 '    KTAP version 1' '    # Subtest: s' \
@@ -133,7 +137,7 @@ logged() {
 	expect "$want" '' "$tools/tests/console-check.sh" "$tmp/console"
 }
 
-ktap_plan 33
+ktap_plan 34
 ktap_check 'console: failed allocation' logged 0 "$alloc_failed" 'Call Trace:' ' </TASK>' fine
 ktap_check 'console: bug after a failed allocation' logged 1 "$alloc_failed" 'Call Trace:' ' </TASK>' 'BUG: x'
 # shellcheck disable=SC2046	# A hundred words.
@@ -169,6 +173,7 @@ ktap_check 'judge: no plan' judge_plan
 ktap_check 'judge: plan last' judge_late
 ktap_check 'judge: two documents' judge_two
 ktap_check 'judge: hidden failure' judge_hidden
+ktap_check 'judge: why it failed' judge_reason
 ktap_check 'judge: no results' judge_empty
 ktap_check 'judge: unlisted skip in CI' judge_skip true '0 1 0' 'without being listed'
 cp "$tmp/skips-a" "$tmp/skips"
