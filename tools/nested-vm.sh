@@ -90,7 +90,11 @@ now() { sed 's/ .*//; s/\.//' /proc/uptime; }
 
 # start NAME [QEMU's option ...]. On one CPU of the machine, which no other guest uses,
 # and with one that has no XSAVE: else the guest's kernel does not always survive what
-# TCG makes of SVM, on any memory.
+# TCG makes of SVM, on any memory. The doorbells of its devices are I/O ports: when it has
+# to emulate an access to memory of a device, KVM gives up (internal error 3) if TCG's SVM
+# says just then that an interrupt is being delivered, and QEMU stops the guest. SeaBIOS
+# would hang at a disk that has such a doorbell; strict makes it leave alone what it is not
+# to boot from.
 start() {
 	name=$1
 	shift
@@ -107,23 +111,20 @@ start() {
 		-object memory-backend-file,id=mem,mem-path="$DAX,share=on,align=2M,size=${ram}M${backend:-}" \
 		-machine q35,memory-backend=mem -m $ram -accel "$ACCEL" -cpu qemu64 -smp 1 \
 		-nodefaults -no-user-config -display none \
+		-boot strict=on -global virtio-pci.modern-pio-notify=on \
 		-kernel "$IMAGE" -initrd "$INITRAMFS" \
 		-append "console=ttyS0 loglevel=5 panic=-1 8250.nr_uarts=1 null_blk.nr_devices=0 scsi_debug.add_host=0 ${job:-}" \
 		-serial stdio -monitor pipe:$tmp/mon "$@" <>$tmp/con >"$con" 2>"$err" &
 	qemu=$!
 }
 
-# The doorbell of the network is an I/O port: when it has to emulate an access to memory
-# of a device, KVM gives up (internal error 3) if TCG's SVM says just then that an
-# interrupt is being delivered, as it does when there are many. (SeaBIOS hangs at a disk
-# that has such a doorbell.)
 all_devices="
 	-drive file=/dev/nested0,if=none,id=a,format=raw,cache=none,aio=native
 	-device virtio-blk-pci,drive=a
 	-drive file=/dev/nested1,if=none,id=b,format=raw,cache=none,aio=io_uring
 	-device virtio-blk-pci,drive=b
 	-netdev tap,id=n,ifname=tap0,script=no,downscript=no,vhost=on
-	-device virtio-net-pci,netdev=n,romfile=,mac=52:54:00:00:07:02,modern-pio-notify=on
+	-device virtio-net-pci,netdev=n,romfile=,mac=52:54:00:00:07:02
 	-device vhost-scsi-pci,wwpn=naa.5001405000000001"
 
 slow_disk='-drive file=/dev/slow,if=none,id=c,format=raw,cache=none,aio=native
