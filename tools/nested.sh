@@ -26,7 +26,7 @@ USAGE
 }
 
 parts='boot,transient,static,drills,unbind'
-ktap='' kernel=normal limit=900 accel=kvm file=$BUILD/nested.txt
+ktap='' kernel=normal limit=1500 accel=kvm file=$BUILD/nested.txt
 while getopts ckK:j:h opt; do
 	case $opt in
 	c) accel=tcg limit=3600 file=$BUILD/nested-count.txt ;;
