@@ -19,13 +19,14 @@ say() { echo "$me: $*" >&2; }
 die() { say "$*"; exit 1; }
 
 tmp=''
+# What runs in the background, as pids
 child=''
 # Called by the trap.
-# shellcheck disable=SC2317
+# shellcheck disable=SC2086,SC2317
 cleanup() {
 	if [ -n "$child" ]; then
-		kill "$child" 2>/dev/null || :
-		wait "$child" 2>/dev/null || :
+		kill $child 2>/dev/null || :
+		wait $child 2>/dev/null || :
 	fi
 	[ -z "$tmp" ] || rm -rf "$tmp"
 }

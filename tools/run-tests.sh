@@ -38,14 +38,12 @@ USAGE
 # Seconds of the budget that are left.
 left() { echo $((deadline - $(date +%s))); }
 
-# one TEST KERNEL LIMIT COMMAND: run it, judge it, print a line.
+# one TEST KERNEL LIMIT COMMAND: run it, judge it, print a line. The results are
+# in $dir/counts.
 one() {
-	dir=$out/$2/$1
-	rm -rf "$dir"
-	mkdir -p "$dir"
 	start=$(date +%s)
 	if [ "$(left)" -le 0 ]; then
-		failed=$((failed + 1))
+		echo 0 1 0 >"$dir/counts"
 		printf 'FAIL  %-7s %-10s not run: the time is used up, BUDGET=%s\n' "$2" "$1" "$BUDGET"
 		return
 	fi
@@ -81,7 +79,41 @@ one() {
 		[ -z "$problem" ] || echo "      ${problem%: see *}"
 		echo "      see $dir/stdout, $log"
 	fi
-	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	echo "$p $f $s" >"$dir/counts"
+}
+
+# at_once N: wait until fewer than so many tests run.
+at_once() {
+	while :; do
+		running='' n=0
+		for pid in $child; do
+			! kill -0 "$pid" 2>/dev/null || running="$running $pid" n=$((n + 1))
+		done
+		child=$running
+		[ "$n" -ge "$1" ] || break
+		sleep 1
+	done
+}
+
+# In a process of the script: it has no children yet, and $tmp is not its own.
+alone() {
+	child='' tmp=''
+	trap cleanup EXIT
+	trap 'exit 130' INT TERM HUP
+}
+
+# begin TEST KERNEL LIMIT COMMAND: run it beside what runs already. What it has to
+# say comes at its end, in one piece.
+begin() {
+	dir=$out/$2/$1
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	(
+		alone
+		one "$@" >"$dir/row"
+		cat "$dir/row"
+	) &
+	child="$child $!"
 }
 
 # No kernel is a failure of its own, and then of each test that wanted it.
@@ -160,14 +192,26 @@ done >"$tmp/plan"
 if grep -qv '^host ' "$tmp/plan"; then
 	build_guest
 fi
-built=host
+# A test in a machine of one's own waits for half of its time, so two of them run at
+# once. Those on the host have the host to themselves.
+built=host width=1
 while read -r kernel name limit command <&3; do
 	if [ "$kernel" != "$built" ]; then
-		built=$kernel
+		at_once 1
+		built=$kernel width=2
 		[ -n "$asis" ] || kernel "$kernel"
 	fi
-	one "$name" "$kernel" "$limit" "$command"
+	at_once $width
+	begin "$name" "$kernel" "$limit" "$command"
 done 3<"$tmp/plan"
+at_once 1
+while read -r kernel name limit command; do
+	read -r p f s 2>/dev/null <"$out/$kernel/$name/counts" || {
+		p=0 f=1 s=0
+		echo "FAIL  $kernel  $name  ended without results"
+	}
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+done <"$tmp/plan"
 case " $* " in *" kunitpy "*) kunitpy ;; esac
 
 [ $((passed + failed + skipped)) -gt 0 ] || { say "nothing was run"; failed=1; }

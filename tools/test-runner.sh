@@ -100,6 +100,13 @@ runs() {
 	LIST="$tmp/list" "$tools/run-tests.sh" -n -k normal -o "$tmp/runs" "$@"
 }
 
+# Both in machines, hence at once: the second began before the first was over.
+together() {
+	expect 1 '^2 passed, 1 failed, 0 skipped$' runs good panic || return 1
+	[ -n "$(find "$tmp/runs/normal/good/status" -newer "$tmp/runs/normal/panic/command")" ] ||
+		{ echo "one after the other"; return 1; }
+}
+
 # On the host: a test that is good, one that hangs, another that is good.
 cat >"$tmp/on-host" <<LIST
 good host 60 printf 'KTAP version 1\n1..1\nok 1 fine\n'
@@ -137,7 +144,7 @@ logged() {
 	expect "$want" '' "$tools/tests/console-check.sh" "$tmp/console"
 }
 
-ktap_plan 34
+ktap_plan 35
 ktap_check 'console: failed allocation' logged 0 "$alloc_failed" 'Call Trace:' ' </TASK>' fine
 ktap_check 'console: bug after a failed allocation' logged 1 "$alloc_failed" 'Call Trace:' ' </TASK>' 'BUG: x'
 # shellcheck disable=SC2046	# A hundred words.
@@ -180,6 +187,7 @@ cp "$tmp/skips-a" "$tmp/skips"
 ktap_check 'judge: listed skip in CI' judge_skip true '0 0 1' ''
 ktap_check 'run: good test' expect 0 '^1 passed, 0 failed, 0 skipped$' runs good
 ktap_check 'run: panic after good results' expect 1 '^1 passed, 1 failed, 0 skipped$' runs panic
+ktap_check 'run: two at once' together
 ktap_check 'run: the time is used up' expect 1 '^1 passed, 2 failed, 0 skipped$' \
 	env LIST="$tmp/on-host" BUDGET=5 "$tools/run-tests.sh" -o "$tmp/runs" all
 ktap_check 'run: ends when it is told to' interrupted
