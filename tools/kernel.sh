@@ -21,7 +21,7 @@ Fails when an option of these did not take.
   -t          options that the tree does not have are no failure
   -c          configure only
 
-Environment: BUILD, JOBS, CC, CI (set: without ccache).
+Environment: BUILD, JOBS, CC, CI (set: no cache).
 USAGE
 }
 
@@ -65,12 +65,12 @@ KBUILD_BUILD_HOST=localhost
 export CCACHE_DIR CCACHE_BASEDIR CCACHE_MAXSIZE CCACHE_NOHASHDIR
 export CCACHE_SLOPPINESS KBUILD_BUILD_TIMESTAMP KBUILD_BUILD_USER KBUILD_BUILD_HOST
 
-# Where there is nothing in a cache and none is kept, ccache only costs: 89 s instead of
-# 72 for the same 183 files, as it preprocesses them first.
-cc=${CC:-ccache gcc}
-[ -n "${CC:-}" ] || [ -z "${CI:-}" ] || cc=gcc
+# Where there is nothing in a cache and none is kept, it only costs: mm/ takes 74 s
+# instead of 65, as ccache preprocesses first. The commands are the same with and
+# without, so neither builds anew what the other has built.
+[ -z "${CI:-}" ] || export CCACHE_DISABLE=1
 
-kmake() { make -C "$src" O="$out" CC="$cc" "$@"; }
+kmake() { make -C "$src" O="$out" CC="${CC:-ccache gcc}" "$@"; }
 
 # What the configuration is made of: the fragments, and the Kconfig files as
 # far as they are not the base's.
@@ -147,7 +147,7 @@ build() {
 	# A fragment can set variables of the Makefiles too.
 	# shellcheck disable=SC2046,SC2086
 	if ! run "$log" "building $config" \
-		make -C "$src" O="$out" CC="$cc" -j"$JOBS" \
+		make -C "$src" O="$out" CC="${CC:-ccache gcc}" -j"$JOBS" \
 		$(sed -n 's/^# make: //p' $fragments) $targets; then
 		first=$(grep -m 1 -E 'error:|undefined reference|^make.*\*\*\*' "$log") || :
 		die "$config does not build: ${first:-no error told}: see $log"
