@@ -28,15 +28,23 @@ dax_bind() {
 # One of the pool's files: block_size cap cache live cached peak ...
 dax_pool() { cat "$dax_dev/transient/$1"; }
 
-# Wait until no block is live, at most $1 seconds.
-dax_idle() {
-	left=$1
-	while [ "$(dax_pool live)" != 0 ] && [ "$left" -gt 0 ]; do
-		sleep 1
-		left=$((left - 1))
+# Hundredths of a second since boot
+now() { sed 's/ .*//; s/\.//' /proc/uptime; }
+
+# within SECONDS COMMAND...: becomes true?
+within() {
+	until=$(($(now) + $1 * 100))
+	shift
+	until "$@"; do
+		[ "$(now)" -lt $until ] || return 1
+		sleep 0.2
 	done
-	[ "$(dax_pool live)" = 0 ]
 }
+
+# Wait until no block is live, at most $1 seconds. Their pages may still be spare,
+# for half a second, and count as memmap.
+dax_no_live() { [ "$(dax_pool live)" = 0 ]; }
+dax_idle() { within "$1" dax_no_live; }
 
 # Bytes of the device, and a counter of /proc/vmstat.
 dax_size() { cat $dax_dev/size; }

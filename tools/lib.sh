@@ -18,10 +18,7 @@ overlay_dirs='mm include lib Documentation tools/testing tools/mm'
 say() { echo "$me: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-tmp=''
-# What runs in the background, as pids
-child=''
-# Called by the trap.
+# Called by the trap. $child is what runs in the background, as pids.
 # shellcheck disable=SC2086,SC2317
 cleanup() {
 	if [ -n "$child" ]; then
@@ -30,8 +27,15 @@ cleanup() {
 	fi
 	[ -z "$tmp" ] || rm -rf "$tmp"
 }
-trap cleanup EXIT
-trap 'exit 130' INT TERM HUP
+
+# Also what a process of the script begins with: it has no children yet, and $tmp is
+# not its own.
+alone() {
+	child='' tmp=''
+	trap cleanup EXIT
+	trap 'exit 130' INT TERM HUP
+}
+alone
 
 # A private directory in $tmp, gone at the end.
 make_tmp() {

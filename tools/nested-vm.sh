@@ -85,9 +85,6 @@ target_make() {
 
 memmap_kib() { echo $((($(vmstat nr_memmap_pages) - unbound) * 4)); }
 
-# Hundredths of a second since boot of the machine.
-now() { sed 's/ .*//; s/\.//' /proc/uptime; }
-
 # start NAME [QEMU's option ...]. On one CPU of the machine, which no other guest uses,
 # and with one that has no XSAVE: else the guest's kernel does not always survive what
 # TCG makes of SVM, on any memory. The doorbells of its devices are I/O ports: when it has
@@ -131,16 +128,6 @@ slow_disk='-drive file=/dev/slow,if=none,id=c,format=raw,cache=none,aio=native
 	-device virtio-blk-pci,drive=c'
 
 running() { case $(sed 's/.*) //' /proc/"$1"/stat 2>/dev/null) in '' | Z*) return 1 ;; esac; }
-
-# within SECONDS COMMAND...: becomes true?
-within() {
-	until=$(($(now) + $1 * 100))
-	shift
-	until "$@"; do
-		[ "$(now)" -lt $until ] || return 1
-		sleep 0.2
-	done
-}
 
 answered() { tail -n +$((mark + 1)) "$con" | grep -aqE "^nested: $1"; }
 mark=0
@@ -441,6 +428,16 @@ after() {
 	[ "$kib" = "$rest" ]
 }
 
+# The I/O was at random in 320 MiB, which are 160 huge pages.
+maps_huge() {
+	for size in 2m 4k; do
+		figure pages-$size "$(cat /sys/kernel/debug/kvm/pages_$size)"
+	done
+	huge=$(cat /sys/kernel/debug/kvm/pages_2m)
+	echo "# mapped by KVM: $huge pages of 2 MiB, $(cat /sys/kernel/debug/kvm/pages_4k) of 4 KiB"
+	[ "$huge" -ge 160 ] || { echo "$huge huge pages"; return 1; }
+}
+
 idle_after_boot() {
 	dax_idle 3 || { echo "$(dax_pool live) blocks are live"; return 1; }
 	figure live "$(dax_pool live)"
@@ -464,6 +461,7 @@ part_io() {
 	ktap_check "$1: vhost-scsi" $check disk_io sda nested2
 	ktap_check "$1: vhost-net" $check net_io
 	ktap_check "$1: memmap 2 s after" after
+	[ "$ACCEL" != kvm ] || ktap_check "$1: KVM maps huge pages" maps_huge
 	kill $sampler
 	power_off
 	ktap_check "$1: powers off" ended_well
@@ -828,11 +826,12 @@ cat "$(command -v qemu-system-x86_64)" "$IMAGE" >/dev/null
 qemu-system-x86_64 -version >/dev/null
 
 plan=2
+[ "$ACCEL" = kvm ] && io=9 || io=8
 for part in $(echo "$parts" | tr , ' '); do
 	case $part in
 	boot) plan=$((plan + 11)) ;;
-	transient) plan=$((plan + 9)) ;;
-	static) plan=$((plan + 8)) ;;
+	transient) plan=$((plan + io + 1)) ;;
+	static) plan=$((plan + io)) ;;
 	drills) plan=$((plan + 11)) ;;
 	tib) plan=$((plan + 7)) ;;
 	unbind) plan=$((plan + 5)) ;;

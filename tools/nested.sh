@@ -133,6 +133,10 @@ table() {
 		row("memmap KiB 2 s after", "after")
 		row("blocks live after boot", "live")
 		row("blocks populated in all", "populated")
+		if (("static", "pages-2m") in nr) {
+			row("mapped by KVM: pages of 2 MiB", "pages-2m")
+			row("mapped by KVM: pages of 4 KiB", "pages-4k")
+		}
 		row("virtio-blk, aio=native: write KiB/s", "vda-write", 1)
 		row("virtio-blk, aio=native: read KiB/s", "vda-read", 1)
 		row("  4 KiB at random: writes/s", "vda-random-write", 1)

@@ -95,13 +95,6 @@ at_once() {
 	done
 }
 
-# In a process of the script: it has no children yet, and $tmp is not its own.
-alone() {
-	child='' tmp=''
-	trap cleanup EXIT
-	trap 'exit 130' INT TERM HUP
-}
-
 # begin TEST KERNEL LIMIT COMMAND: run it beside what runs already. What it has to
 # say comes at its end, in one piece.
 begin() {
