@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=sh disable=SC2034	# $DAX is for those who source it.
+# shellcheck shell=sh disable=SC2034,SC2154	# $DAX is for those who source it; see memmap_kib.
 # Sourced by what runs in the guest: the device-dax under test and the counters.
 
 DAX=/dev/dax0.0
@@ -41,11 +41,21 @@ within() {
 	done
 }
 
-# Wait until no block is live, at most $1 seconds. Their pages may still be spare,
-# for half a second, and count as memmap.
+# Wait until no block is live, at most $1 seconds.
 dax_no_live() { [ "$(dax_pool live)" = 0 ]; }
 dax_idle() { within "$1" dax_no_live; }
 
 # Bytes of the device, and a counter of /proc/vmstat.
 dax_size() { cat $dax_dev/size; }
 vmstat() { awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat; }
+
+# KiB of memmap beyond $unbound, which is nr_memmap_pages without the device. $rest is
+# how many there are when it is bound, and nothing is pinned.
+memmap_kib() { echo $((($(vmstat nr_memmap_pages) - unbound) * 4)); }
+at_rest() { [ "$(memmap_kib)" = "$rest" ]; }
+
+# Pages stay spare for half a second.
+no_blocks() {
+	dax_idle 5 || { echo "$(dax_pool live) blocks are live"; return 1; }
+	within 2 at_rest || { echo "$(memmap_kib) KiB of memmap, $rest before"; return 1; }
+}

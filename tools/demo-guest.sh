@@ -12,9 +12,6 @@ export DAX DISK ENGINE DEPTH SIZE="${SIZE:-32M}"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-# memmap_kib: of the device, beyond what there is without it.
-memmap_kib() { echo $((($(vmstat nr_memmap_pages) - unbound) * 4)); }
-
 # sample FILE: the largest memmap while a job runs.
 sample() {
 	top=0

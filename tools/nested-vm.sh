@@ -83,8 +83,6 @@ target_make() {
 
 # The guest. Its console is $con, its monitor takes commands from a FIFO.
 
-memmap_kib() { echo $((($(vmstat nr_memmap_pages) - unbound) * 4)); }
-
 # start NAME [QEMU's option ...]. On one CPU of the machine, which no other guest uses,
 # and with one that has no XSAVE: else the guest's kernel does not always survive what
 # TCG makes of SVM, on any memory. The doorbells of its devices are I/O ports: when it has
@@ -214,14 +212,6 @@ power_off() {
 	end
 }
 ended_well() { [ "$status" = 0 ] || { echo "status $status: $(tail -n 1 "$err")"; return 1; }; }
-
-at_rest() { [ "$(memmap_kib)" = "$rest" ]; }
-
-# Pages stay spare for half a second.
-no_blocks() {
-	dax_idle 5 || { echo "$(dax_pool live) blocks are live"; return 1; }
-	within 2 at_rest || { echo "$(memmap_kib) KiB of memmap, $rest before"; return 1; }
-}
 
 # populates COMMAND...: it has to succeed, and to have populated blocks. None is
 # left of the I/O before.
@@ -430,11 +420,11 @@ after() {
 
 # The I/O was at random in 320 MiB, which are 160 huge pages.
 maps_huge() {
-	for size in 2m 4k; do
-		figure pages-$size "$(cat /sys/kernel/debug/kvm/pages_$size)"
-	done
 	huge=$(cat /sys/kernel/debug/kvm/pages_2m)
-	echo "# mapped by KVM: $huge pages of 2 MiB, $(cat /sys/kernel/debug/kvm/pages_4k) of 4 KiB"
+	small=$(cat /sys/kernel/debug/kvm/pages_4k)
+	figure pages-2m "$huge"
+	figure pages-4k "$small"
+	echo "# mapped by KVM: $huge pages of 2 MiB, $small of 4 KiB"
 	[ "$huge" -ge 160 ] || { echo "$huge huge pages"; return 1; }
 }
 
