@@ -24,85 +24,85 @@ deps-check:
 	@tools/deps.sh build vm model check
 
 tree: deps ## the base with the series as commits, in build/linux
-	@tools/compose.sh
+	@tools/series/compose.sh
 
 kernel: tree ## build the kernel under test
-	@tools/kernel.sh normal
+	@tools/vm/kernel.sh normal
 
 kernel-debug: tree ## build it with KASAN, lockdep and other checkers
-	@tools/kernel.sh debug
+	@tools/vm/kernel.sh debug
 
 shell: kernel ## a shell in the virtual machine
-	@tools/vm.sh -i
+	@tools/vm/vm.sh -i
 
 demo: kernel ## see it work: direct I/O into memory without struct pages
-	@tools/demo.sh
+	@tools/bench/demo.sh
 
 kunit: kernel ## KUnit tests, in the virtual machine
-	@tools/run-tests.sh kunit
+	@tools/test/test.sh kunit
 
 kunitpy: tree ## KUnit tests by kunit.py, in a kernel of its own
-	@tools/run-tests.sh kunitpy
+	@tools/test/test.sh kunitpy
 
 selftest: kernel ## kselftests, in the virtual machine
-	@tools/run-tests.sh selftest
+	@tools/test/test.sh selftest
 
 users: kernel ## try all who are handed guest memory, in the virtual machine
-	@tools/run-tests.sh users users-dm
+	@tools/test/test.sh users users-dm
 
 guest: kernel ## a guest of QEMU and KVM on such memory, compared with a static memmap
-	@tools/nested.sh
+	@tools/guest/guest.sh
 
 guest-count: kernel ## the same without KVM, by instructions: slower, but no other load disturbs it
-	@tools/nested.sh -c
+	@tools/guest/guest.sh -c
 
 user: tree ## the pool built in user space: its tests, plain and with sanitizers
-	@tools/run-tests.sh user user-asan user-tsan
+	@tools/test/test.sh user user-asan user-tsan
 
 model: deps ## check the model of a block's life (spin)
-	@tools/model.sh
+	@tools/test/host/model.sh
 
 kcsan: tree ## look for data races in the pool, in a kernel of its own
-	@tools/run-tests.sh -k kcsan kcsan
+	@tools/test/test.sh -k kcsan kcsan
 
 test: kernel ## all tests
-	@tools/run-tests.sh all
+	@tools/test/test.sh all
 
-bench: kernel ## measure: tables in build/bench; fails if a limit of tools/bench.limits is missed
+bench: kernel ## measure: tables in build/bench; fails if a limit of tools/bench/limits is missed
 	@tools/deps.sh bench
-	@tools/bench.sh -l
+	@tools/bench/bench.sh -l
 
 bench-base: kernel ## measure what the series costs those who don't use it
 	@tools/deps.sh bench
-	@tools/bench.sh -l -b
+	@tools/bench/bench.sh -l -b
 
 size: kernel ## what the series adds to the kernel's image
 	@tools/deps.sh bench
-	@tools/size.sh
+	@tools/bench/size.sh
 
 format-patch: tree ## the series as one would mail it (SIGNOFF=1 signs off)
-	@tools/format-patch.sh
+	@tools/series/format-patch.sh
 
 refresh: deps ## write the commits of build/linux back to the series
-	@tools/refresh.sh
+	@tools/series/refresh.sh
 
 check: deps-check tree ## checkpatch, sparse, W=1, kernel-doc, shellcheck
-	@tools/check.sh
+	@tools/series/check.sh
 
 bisect: tree ## build the kernel at every commit of the series
-	@tools/bisect.sh
+	@tools/series/bisect.sh
 
 test-series: deps ## test the scripts that make the series
-	@tools/test-series.sh
+	@tools/test/host/series.sh
 
 clean: ## remove what was built, keep the tree and the compiler's cache
 	rm -rf $(BUILD)/out $(BUILD)/side $(BUILD)/log $(BUILD)/vm $(BUILD)/patches $(BUILD)/tmp.* \
 		$(BUILD)/test $(BUILD)/demo $(BUILD)/demo.txt $(BUILD)/guest $(BUILD)/kunit \
 		$(BUILD)/user $(BUILD)/model $(BUILD)/bench $(BUILD)/size.txt \
-		$(BUILD)/nested $(BUILD)/nested.txt
+		$(BUILD)/programs $(BUILD)/guest.txt $(BUILD)/guest-count.txt
 
 distclean: ## remove the tree, downloads and cache as well
-	@tools/refresh.sh -n || [ -n "$(FORCE)" ] || \
+	@tools/series/refresh.sh -n || [ -n "$(FORCE)" ] || \
 		{ echo "FORCE=1 removes it all the same" >&2; exit 1; }
 	$(MAKE) --no-print-directory clean
 	rm -rf $(BUILD)/linux $(BUILD)/download $(BUILD)/ccache

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Install what the other scripts need.
 set -eu
+tools=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tools/lib.sh
-. "${0%/*}/lib.sh"
+. "$tools/lib.sh"
 
 usage() {
 	cat <<USAGE

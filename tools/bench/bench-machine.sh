@@ -1,0 +1,376 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# What bench.sh runs in the machine: measures, and prints a line of JSON for each
+# figure. Arguments: what to measure, any of bind, cycle, range, plain,
+# scale.
+#   bind    binding the device
+#   cycle   what populating a block and freeing it takes
+#   range   static and transient memmaps of the device
+#   plain   memory that has nothing to do with the device
+#   scale   pinning in several processes or threads at a time
+set -eu
+
+tools=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=tools/vm/dax.sh
+. "$tools/vm/dax.sh"
+disk=/dev/bench
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+die() { echo "bench-machine.sh: $*" >&2; exit 1; }
+
+# All of it is in the page cache then, and nothing waits for the 9p share.
+warm_up() {
+	"$PROGRAMS/gup_test" -a -m 2 >/dev/null 2>&1 || die "gup_test does not run"
+	fio_run malloc psync 1 randread 4k 4m
+	fio_run malloc libaio 32 randread 4k 4m
+	fio_run malloc io_uring 32 randread 4k 4m
+}
+
+# A disk of no data: the demo's has data, to be verified.
+make_disk() {
+	mkdir -p /sys/kernel/config
+	mountpoint -q /sys/kernel/config ||
+		mount -t configfs configfs /sys/kernel/config
+	dir=/sys/kernel/config/nullb/bench
+	mkdir $dir
+	echo 0 >$dir/memory_backed
+	echo 1024 >$dir/size
+	echo 1 >$dir/power
+	[ -b $disk ] || die "no disk $disk"
+}
+
+# The pool
+
+pool_set() { echo "$2" >"$dax_dev/transient/$1"; }
+
+# No block, and no page table of one either.
+pool_empty() {
+	pool_set cache 0
+	dax_idle 30 || die "$(dax_pool live) blocks stay live"
+	sleep 2
+	pool_set cache "${1:-$cache}"
+}
+
+# bind static|transient ALIGN [static|transient]
+bind() {
+	dax_bind "$@"
+	[ "$1" = transient ] || return 0
+	[ -e $dax_dev/transient/cache ] ||
+		die "the pool has no file \"cache\": a kernel of an older series"
+	cache=$(dax_pool cache)
+}
+
+# gup_test
+
+# gup_run ROUNDS OPTION...: appends "get put" of each round to $tmp/rounds.
+gup_run() {
+	times=$1
+	shift
+	"$PROGRAMS/gup_test" -r "$times" "$@" >"$tmp/log" 2>&1 || :
+	sed -n 's/.*Time: get:\([0-9]*\) put:\([0-9]*\) us.*/\1 \2/p' "$tmp/log" \
+		>"$tmp/new"
+	if [ "$(wc -l <"$tmp/new")" != "$times" ] || grep -q truncated "$tmp/log"; then
+		die "gup_test $*: $(grep -m 1 -e truncated -e 'not ok' -e Bail -e SKIP "$tmp/log" || echo 'no figures')"
+	fi
+	cat "$tmp/new" >>"$tmp/rounds"
+}
+
+# gup_line MEMORY STATE CALL N MIB POPULATED. All rounds of hits are alike, but
+# for the timer's ticks: the least. Of others, the mean of the middle half.
+gup_line() {
+	jq -sc --arg memory "$1" --arg state "$2" --arg call "$3" \
+		--arg n "$4" --arg mib "$5" --arg populated "$6" '
+		def middle: sort | (length / 4 | floor) as $cut |
+			.[$cut:length - $cut] | add / length;
+		def typical: if $state == "hit" then min else middle end;
+		{kind: "gup", memory: $memory, state: $state, call: $call,
+		 n: ($n | tonumber), mib: ($mib | tonumber),
+		 get: (map(.[0]) | typical), put: (map(.[1]) | typical),
+		 rounds: length, populated: ($populated | tonumber)}' <<-JSON
+		$(sed 's/\(.*\) \(.*\)/[\1,\2]/' "$tmp/rounds")
+	JSON
+}
+
+# gup MEMORY STATE MIB OPTION...: each call, each number of pages per call; MiB
+# if that is more than one.
+gup() {
+	memory=$1 state=$2 many=$3
+	shift 3
+	for call in a u; do
+		for n in 1 64 512; do
+			mib=64 rounds=8 populated=0
+			[ $n = 1 ] || mib=$many rounds=16
+			"gup_$state" -$call -n $n -m "$mib" "$@"
+			gup_line "$memory" "$state" $call $n "$mib" "$populated"
+		done
+	done
+}
+
+# The first round of a process populates what it can; it does not count.
+gup_hit() {
+	: >"$tmp/rounds"
+	gup_run $((rounds + 1)) "$@"
+	sed -i 1d "$tmp/rounds"
+}
+
+# The only round, of a process that finds nothing.
+gup_miss() {
+	: >"$tmp/rounds"
+	for _ in 1 2 3; do
+		pool_empty
+		before=$(dax_pool populated)
+		gup_run 1 "$@"
+		populated=$(($(dax_pool populated) - before))
+	done
+}
+
+# Nothing is kept: the worker frees while the next round begins.
+gup_cache0() {
+	pool_empty 0
+	before=$(dax_pool populated)
+	gup_hit "$@"
+	populated=$((($(dax_pool populated) - before) / (rounds + 1)))
+	pool_set cache "$cache"
+}
+
+# fio
+
+# fio_run IOMEM ENGINE DEPTH RW BS SIZE
+fio_run() {
+	DISK=$disk IOMEM=$1 ENGINE=$2 DEPTH=$3 RW=$4 BS=$5 SIZE=$6 \
+		fio --output-format=json --output="$tmp/json" \
+		"$tools/fio/bench.fio" >"$tmp/log" 2>&1 ||
+		die "fio $1 $2 $4: $(grep -m 1 -h 'err' "$tmp/log" "$tmp/json" || echo failed)"
+}
+
+# fio_all MEMORY IOMEM
+fio_all() {
+	for job in psync/1/randread/4k/1g libaio/32/randread/4k/1g \
+		io_uring/32/randread/4k/1g psync/1/read/128k/16g \
+		libaio/32/read/128k/16g io_uring/32/read/128k/16g; do
+		# shellcheck disable=SC2046	# Five words.
+		set -- "$1" "$2" $(echo $job | tr / ' ')
+		fio_run "$2" "$3" "$4" "$5" "$6" "$7"
+		sed -n '/^{/,$p' "$tmp/json" | jq -c --arg memory "$1" \
+			--arg engine "$3" --arg rw "$5" --arg bs "$6" '.jobs[0] |
+			{kind: "fio", memory: $memory, engine: $engine, rw: $rw,
+			 bs: $bs, ios: .read.total_ios, ms: .read.runtime,
+			 iops: (.read.total_ios * 1000 / .read.runtime)}'
+	done
+}
+
+# vhost MEMORY: what vhost takes for I/O with the memory of a guest
+vhost() {
+	"$PROGRAMS/transient_memmap_users" -m >"$tmp/vhost" 2>"$tmp/log" ||
+		die "vhost, $1: $(tail -n 1 "$tmp/log")"
+	jq -cR --arg memory "$1" 'split("\t") |
+		{kind: "vhost", memory: $memory, name: .[0], ios: (.[1] | tonumber),
+		 iops: ((.[1] | tonumber) * 1000000 / (.[2] | tonumber))}' "$tmp/vhost"
+}
+
+# What to measure
+
+# registration NAME static|transient ALIGN [static|transient]
+registration() {
+	dax_unbind
+	before=$(vmstat nr_memmap_pages)
+	: >"$tmp/rounds"
+	for _ in 1 2 3; do
+		dax_unbind
+		sleep 1
+		echo "${4:-static}" >$dax_dev/direct_map
+		echo "$3" >$dax_dev/align
+		echo "$2" >$dax_dev/memmap
+		"$tools/bench/bench.py" write $dax_drv/bind dax0.0 >>"$tmp/rounds" ||
+			die "dax0.0 does not bind"
+	done
+	jq -sc --arg memory "$1" --arg pages $(($(vmstat nr_memmap_pages) - before)) \
+		--arg mib $(($(dax_size) >> 20)) \
+		'{kind: "bind", memory: $memory, mib: ($mib | tonumber),
+		us: (sort | .[1] / 1000), memmap_kib: ($pages | tonumber * 4)}' <"$tmp/rounds"
+}
+
+# Each read pins one block of many and lets it go.
+flushes() {
+	pool_empty 0
+	freed=$(dax_pool freed) flushes=$(dax_pool flushes)
+	reads=20000
+	"$tools/bench/bench.py" read $disk $DAX 1024 $reads
+	dax_idle 30 || die "$(dax_pool live) blocks stay live"
+	jq -nc --arg memory "$1" --arg reads $reads \
+		--arg freed $(($(dax_pool freed) - freed)) \
+		--arg flushes $(($(dax_pool flushes) - flushes)) \
+		'{kind: "flush", memory: $memory, reads: ($reads | tonumber),
+		freed: ($freed | tonumber), flushes: ($flushes | tonumber)}'
+	pool_set cache "$cache"
+}
+
+# Pinning and letting go
+
+# cycle MEMORY BLOCK: reads, each of which pins one of so many blocks as the default
+# cap allows; and how many were populated for them.
+cycle() {
+	blocks=2048 rounds=4 populated=0
+	[ ! -e $dax_dev/transient/cache ] || before=$(dax_pool populated)
+	ns=$("$tools/bench/bench.py" cycle $disk $DAX "$2" $blocks $rounds) ||
+		die "bench.py cycle does not run"
+	# All but those of the first round, which populates what is kept.
+	[ ! -e $dax_dev/transient/cache ] ||
+		populated=$(($(dax_pool populated) - before - blocks))
+	jq -nc --arg memory "$1" --arg reads $((blocks * rounds)) \
+		--arg populated $populated --arg ns "$ns" \
+		'{kind: "cycle", memory: $memory, reads: ($reads | tonumber),
+		populated: ($populated | tonumber), ns: ($ns | tonumber)}'
+}
+
+# cycle_kept MEMORY BLOCK: with what is kept, and with nothing kept
+cycle_kept() {
+	cycle "$1" "$2"
+	pool_empty 0
+	cycle "$1, cache 0" "$2"
+}
+
+measure_cycle() {
+	dax_has_transient || die "the kernel has no transient memmap"
+	bind static 4096
+	cycle 'static 4k' 262144
+	bind transient 4096
+	cycle_kept 'transient 4k' 262144
+	bind static 2097152
+	cycle 'static 2m' 2097152
+	bind transient 2097152
+	cycle_kept 'transient 2m' 2097152
+	bind transient 2097152 transient
+	cycle_kept 'transient 2m, direct map too' 2097152
+}
+
+io_all() {
+	fio_all "$1" mmaphuge:$DAX
+	vhost "$1"
+}
+
+measure_bind() {
+	dax_has_transient || die "the kernel has no transient memmap"
+	registration 'static 4k' static 4096
+	registration 'static 2m' static 2097152
+	registration 'transient 4k' transient 4096
+	registration 'transient 2m' transient 2097152
+	registration 'transient 2m, direct map too' transient 2097152 transient
+}
+
+measure_range() {
+	measure_align 4k 4096 64
+	measure_align 2m 2097152 512
+	measure_direct 512
+	io_all 'static 2m'
+	bind transient 2097152
+	io_all 'transient 2m'
+	pool_set cache 0
+	io_all 'transient 2m, cache 0'
+	# What two runs of the same differ by.
+	bind static 2097152
+	io_all 'static 2m, again'
+}
+
+# measure_align NAME ALIGN MIB
+measure_align() {
+	bind transient "$2"
+	for state in hit miss cache0; do
+		gup "transient $1" $state "$3" -S -f $DAX
+	done
+	flushes "transient $1"
+	bind static "$2"
+	gup "static $1" hit "$3" -S -f $DAX
+}
+
+# The memory of a block comes and goes with its struct pages, here.
+measure_direct() {
+	bind transient 2097152 transient
+	for state in hit miss cache0; do
+		gup 'transient 2m, direct map too' $state "$1" -S -f $DAX
+	done
+	flushes 'transient 2m, direct map too'
+	pool_empty
+	io_all 'transient 2m, direct map too'
+	pool_set cache 0
+	io_all 'transient 2m, direct map too, cache 0'
+}
+
+# HVO gives back what was there from boot.
+memmap_pages() { echo $(($(vmstat nr_memmap_pages) + $(vmstat nr_memmap_boot_pages))); }
+
+# huge_pages NAME 0|1: gup_test and fio, and what it takes to have huge pages, and
+# how much memmap they have then; HVO or not
+huge_pages() {
+	echo "$2" >/proc/sys/vm/hugetlb_optimize_vmemmap
+	gup "$1" hit 512 -H
+	mib=512 pages=$(memmap_pages)
+	ns=$("$tools/bench/bench.py" write /proc/sys/vm/nr_hugepages $((mib / 2)))
+	[ "$(cat /proc/sys/vm/nr_hugepages)" = $((mib / 2)) ] ||
+		die "$(cat /proc/sys/vm/nr_hugepages) huge pages of $((mib / 2))"
+	# With the struct pages that this memory has from boot.
+	jq -nc --arg memory "$1" --arg mib $mib --arg ns "$ns" \
+		--arg pages $(($(memmap_pages) - pages)) \
+		'{kind: "bind", memory: $memory, mib: ($mib | tonumber),
+		us: (($ns | tonumber) / 1000),
+		memmap_kib: (($mib | tonumber) * 16 + ($pages | tonumber) * 4)}'
+	fio_all "$1" "mmaphuge:$tmp/huge/fio"
+	rm -f "$tmp/huge/fio"
+	echo 0 >/proc/sys/vm/nr_hugepages
+}
+
+# More than 64 MiB, as gup_test counts in microseconds, and 115 are too few of them.
+measure_plain() {
+	dax_unbind
+	gup 'anonymous 4k' hit 256 -T
+	gup 'anonymous THP' hit 512 -t
+	fio_all 'anonymous 4k' malloc
+	mkdir "$tmp/huge"
+	mount -t hugetlbfs none "$tmp/huge"
+	huge_pages 'hugetlb 2m' 0
+	huge_pages 'hugetlb 2m HVO' 1
+	umount "$tmp/huge"
+}
+
+# scale NAME ALIGN MIB processes|threads: of each of them
+scale() {
+	bind transient "$2"
+	for state in miss hit; do
+		rounds=0
+		[ $state = miss ] || rounds=20
+		for workers in 1 2 4; do
+			for _ in 1 2 3 4 5; do
+				pool_empty
+				before=$(dax_pool populated)
+				us=$("$tools/bench/bench.py" pin $DAX "$4" $workers "$3" $rounds) ||
+					die "$workers $4 did not pin"
+				blocks=$(($3 * workers * 1048576 / $(dax_pool block_size)))
+				[ $(($(dax_pool populated) - before)) -ge $blocks ] ||
+					die "blocks were there before they were pinned"
+				jq -nc --arg memory "transient $1" --arg state $state --arg who "$4" \
+					--arg workers $workers --arg rounds $rounds \
+					--arg blocks $blocks --arg us "$us" \
+					'{kind: "scale", memory: $memory, state: $state, who: $who,
+					workers: ($workers | tonumber), us: ($us | tonumber),
+					blocks: (($blocks | tonumber) * ([($rounds | tonumber), 1] | max))}'
+			done
+		done
+	done
+}
+
+measure_scale() {
+	for who in processes threads; do
+		scale 4k 4096 256 $who
+		scale 2m 2097152 1024 $who
+	done
+}
+
+[ -x "$PROGRAMS/gup_test" ] || die "no gup_test in $PROGRAMS"
+make_disk
+[ "$*" = scale ] || warm_up
+jq -nc --arg kernel "$(uname -r)" --arg cpus "$(nproc)" --arg size "$(dax_size)" \
+	'{kind: "machine", kernel: $kernel, cpus: ($cpus | tonumber), device: ($size | tonumber)}'
+for what; do
+	"measure_$what"
+done

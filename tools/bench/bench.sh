@@ -1,0 +1,203 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Measure what transient struct pages cost, beside the memory that has its own.
+set -eu
+
+tools=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=tools/lib.sh
+. "$tools/lib.sh"
+# shellcheck source=tools/series/lib.sh
+. "$tools/series/lib.sh"
+# shellcheck source=tools/vm/programs.sh
+. "$tools/vm/programs.sh"
+
+usage() {
+	cat <<USAGE
+usage: $me [-l] [-k KERNEL]
+       $me [-l] [-k KERNEL] -b
+
+Pins, direct I/O and registration of transient memmaps over those of static
+ones, anonymous memory and hugetlb, in a machine that counts instructions; then
+how populating scales, by the clock of a machine with 4 CPUs. Prints tables and
+keeps them in build/bench/: bench.txt, bench.json (a JSON object per line) and
+bench.svg (if gnuplot is installed). Takes 10 to 15 minutes.
+
+  -b         instead: what the series costs those who don't use it; the same for
+             anonymous memory and hugetlb, on a kernel of the base, of the same
+             configuration, and on KERNEL with no range registered. Builds the
+             former (12 minutes, once). Files: base.txt, base.json
+  -k KERNEL  as for vm.sh (default: normal)
+  -l         exit status 1 if a limit of tools/bench/limits is missed
+
+Environment: BUILD; LIMITS, another file than tools/bench/limits.
+USAGE
+}
+
+out=$BUILD/bench
+bench_jq() { jq -L "$tools" "$@"; }
+
+# The long steps, which tell how far they are.
+progress() { echo "$(wc -l <"$out/$step/stdout" 2>/dev/null || echo 0) figures"; }
+
+# machine STEP KERNEL icount|smp MEASURE...: run bench-machine.sh, figures to
+# $out/STEP/stdout.
+machine() {
+	step=$1 image=$2 mode=$3
+	shift 3
+	say "$step: a machine measures ($*, minutes), log in $out/$step"
+	mkdir -p "$out/$step"
+	rm -f "$out/$step/stdout"
+	# KFENCE's timer would hit one kernel here and the other there.
+	set -- -a 'kfence.sample_interval=0 vhost_net.experimental_zcopytx=1' -o "$out/$step" \
+		env BUILD="$BUILD" PROGRAMS="$PROGRAMS" "$tools/bench/bench-machine.sh" "$@"
+	case $mode in
+	icount) set -- -c "$@" ;;
+	smp) set -- -q '-smp 4' "$@" ;;
+	esac
+	rc=0
+	run "$out/$step.log" "$step" "$tools/vm/vm.sh" -n -k "$image" -t 3600 "$@" ||
+		rc=$?
+	case $rc in
+	0) ;;
+	2 | 12[456]) die "$step: $(tail -n 1 "$out/$step.log")" ;;
+	*) die "$step: $(tail -n 1 "$out/$step/stderr"): see $out/$step" ;;
+	esac
+	[ -s "$out/$step/stdout" ] || die "$step: no figures: see $out/$step"
+}
+
+# aligned WIDTH: tab-separated cells, the first one WIDTH wide, those that follow
+# to the right.
+aligned() {
+	awk -F '\t' -v width="$1" '{
+		line = sprintf("%-*s", width, $1)
+		for (i = 2; i <= NF; i++)
+			line = line sprintf(" %13s", $i)
+		sub(/ +$/, "", line)
+		print line
+	}'
+}
+
+# table NAME WIDTH TITLE...: of the figures in $json.
+table() {
+	name=$1 width=$2
+	shift 2
+	echo
+	printf '%s\n' "$@"
+	bench_jq -rs "include \"bench\"; $name" "$json" | aligned "$width"
+}
+
+# add_ratios NAME MINE: to $json, from the figures there; MINE is a jq condition on
+# a limit's name.
+add_ratios() {
+	bench_jq -cs --rawfile limits "$limits" \
+		"include \"bench\"; [$1] | judge(\$limits; $2)" \
+		"$json" >"$tmp/ratios" || die "the figures are not complete: see $json"
+	cat "$tmp/ratios" >>"$json"
+}
+
+report_ratios() {
+	table ratio_table 52 'Ratios, and the limits of tools/bench/limits'
+	echo
+	jq -rs '[.[] | select(.limit)] | (map(select(.verdict == "ok")) | length) as $ok |
+		"\(length) limits: \($ok) ok, \(length - $ok) missed"' "$json"
+}
+
+report_main() {
+	jq -r 'select(.kind == "machine" and .cpus == 1) |
+		"\(.device / 1073741824) GiB of memory as /dev/dax0.0, Linux \(.kernel), QEMU without KVM"' "$json"
+	echo 'A second is 1000 million emulated instructions (QEMU -icount), but where CPUs are told.'
+	table gup_table 29 \
+		'gup_test: instructions per pin_user_pages_fast() (-a) or get_user_pages_fast() (-u) of' \
+		'n pages, and per page put. hit: the blocks have struct pages; miss: none has; cache=0:' \
+		'none is kept, while the rounds follow each other. populated: of the blocks that a round' \
+		'pins, for -a n=512; one that is pinned again before it is freed stays.'
+	table cycle_table 39 \
+		'4 KiB reads from a disk without data, each to another one of 2048 blocks: instructions of' \
+		'all tasks per read, the worker that frees included. cache 0: each read populates its block,' \
+		'and it is freed; populate+free: what a block costs so, over the one that was kept.'
+	table fio_table 39 'fio: direct reads/s from a disk without data; 4k random, 128k in order'
+	table vhost_table 39 \
+		'vhost: frames/s of 1500 bytes to a tap without a copy; reads/s from a SCSI disk without data'
+	table bind_table 29 'Binding the device, or getting huge pages from the kernel: instructions, and the memmap there is' \
+		'for it then (nr_memmap_pages)'
+	table flush_table 29 'TLB flushes: 4 KiB reads to random pages of 1 GiB one by one, nothing kept'
+	table scale_table 12 \
+		"Pinning, each process or thread blocks of its own: 4 CPUs emulated on this machine's $(nproc), by its" \
+		"clock (no -icount), the best of 5. More than $(nproc) at a time cannot be faster here." \
+		"miss: the blocks are populated; hit: 20 times, they have struct pages. Threads share the mm."
+	report_ratios
+}
+
+report_base() {
+	jq -r 'select(.kind == "machine") | "\(.build): Linux \(.kernel)"' "$json"
+	echo 'Instructions of patched over base: gup_test -a and -u, get and put; fio: time per read.'
+	echo 'Memory that has nothing to do with the series, no transient range registered.'
+	report_ratios
+}
+
+picture() {
+	command -v gnuplot >/dev/null || {
+		say 'gnuplot is missing (Debian: gnuplot-nox): no picture'
+		return 0
+	}
+	for panel in 2m 4k fio; do
+		bench_jq -rs "include \"bench\"; panel_$panel" "$json" >"$tmp/$panel.dat"
+	done
+	gnuplot -e "dir='$tmp'" "$tools/bench/bench.gnuplot" >"$out/gnuplot.log" 2>&1 ||
+		die "no picture: $(tail -n 1 "$out/gnuplot.log"): see $out/gnuplot.log"
+	mv "$tmp/bench.svg" "$out/bench.svg"
+}
+
+# With -l, whether all limits hold.
+limits_hold() {
+	[ -n "$strict" ] || return 0
+	jq -es 'map(select(.limit and .verdict != "ok")) | length == 0' "$json" >/dev/null
+}
+
+bench_main() {
+	machine icount "$kernel" icount bind cycle range plain
+	machine smp "$kernel" smp scale
+	json=$out/bench.json
+	cat "$out/icount/stdout" "$out/smp/stdout" >"$json"
+	add_ratios ratios 'startswith("base ") | not'
+	report_main | tee "$out/bench.txt"
+	picture
+}
+
+bench_base() {
+	side_tree base
+	"$tools/vm/kernel.sh" -t -s "$side/linux" -o "$BUILD/out/base" normal
+	machine base base icount plain
+	machine patched "$kernel" icount plain
+	json=$out/base.json
+	for build in base patched; do
+		jq -c --arg build $build '. + {build: $build}' "$out/$build/stdout"
+	done >"$json"
+	add_ratios base_ratios 'startswith("base ")'
+	report_base | tee "$out/base.txt"
+}
+
+kernel=normal base='' strict=''
+limits=${LIMITS:-$tools/bench/limits}
+while getopts k:blh opt; do
+	case $opt in
+	k) kernel=$OPTARG ;;
+	b) base=1 ;;
+	l) strict=1 ;;
+	h) usage; exit 0 ;;
+	*) usage >&2; exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+[ $# = 0 ] || { usage >&2; exit 2; }
+[ -r "$limits" ] || die "no limits in $limits"
+
+make_tmp
+mkdir -p "$out"
+build_programs
+if [ -n "$base" ]; then
+	bench_base
+else
+	bench_main
+fi
+limits_hold || die "limits are missed: see $json"

@@ -1,0 +1,163 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=dash
+# The init of the guest that machine.sh starts in the virtual machine. Does the
+# jobs of job=NAME[,ARG...] on its command line, then those that come in as
+# lines (NAME ARG...) on the console. A line of result each on the console,
+#   guest: NAME[ ARG] ok|bad|error [KEY=VALUE ...]
+# where bad is wrong data and error an I/O that failed.
+set -u
+
+/bin/busybox mkdir -p /bin /proc /sys /dev /tmp
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs -o size=90% tmpfs /tmp
+exec </dev/console >/dev/console 2>&1
+cd /tmp || exit
+mkfifo open
+
+say() { echo "guest: $*"; }
+
+# Microseconds, of less than two days.
+now() { adjtimex | awk '/time.tv_sec:/ { s = $2 % 100000 } /time.tv_usec:/ { printf "%.0f", s * 1000000 + $2 }'; }
+
+# pattern MIB FILE: other data each time.
+pattern() { dd if=/dev/urandom of="$2" bs=1M count="$1" status=none; }
+
+store() { dd if="$1" of="/dev/$2" bs=1M oflag=direct conv=notrunc status=none; }
+load() { dd if="/dev/$1" bs=1M count="$2" iflag=direct status=none; }
+
+drop_caches() { echo 3 >/proc/sys/vm/drop_caches; }
+
+# rate MIB MICROSECONDS: in KiB/s.
+rate() { echo $(($1 * 1024 * 1000000 / $2)); }
+
+# disk DEV MIB: write, drop the caches, read back, compare.
+disk() {
+	pattern "$2" out
+	sum=$(md5sum <out)
+	t=$(now)
+	store out "$1" || { say "disk $1 error write"; return; }
+	wt=$(($(now) - t))
+	rm out
+	drop_caches
+	t=$(now)
+	load "$1" "$2" >in || { say "disk $1 error read"; return; }
+	rt=$(($(now) - t))
+	[ "$(md5sum <in)" = "$sum" ] || { say "disk $1 bad"; return; }
+	rm in
+	say "disk $1 ok sum=${sum%% *} mib=$2 write=$(rate "$2" $wt) read=$(rate "$2" $rt)"
+}
+
+# io DEV MIB: the same without an end, a line for each round, in the background.
+# After an error it goes on.
+io() {
+	round=0
+	while :; do
+		round=$((round + 1))
+		pattern "$2" "out.$1"
+		sum=$(md5sum <"out.$1")
+		if ! store "out.$1" "$1" || ! load "$1" "$2" >"in.$1"; then
+			say "io $1 error round=$round"
+			sleep 1
+		elif [ "$(md5sum <"in.$1")" != "$sum" ]; then
+			say "io $1 bad round=$round"
+		else
+			say "io $1 ok round=$round"
+		fi
+	done 2>/dev/null
+}
+
+# random DEV MIB RAM: see guest-io.c. RAM MiB of the guest's memory take part.
+random() { say "random $1 $(guest-io "/dev/$1" "$2" "$3")"; }
+
+# net MIB: the host's port 5001 takes, 5002 gives. The open FIFO is an input
+# that does not end, at which nc would.
+net() {
+	ip link set lo up
+	ip link set eth0 up
+	ip addr add 10.7.0.2/24 dev eth0 2>/dev/null
+	pattern "$1" out
+	t=$(now)
+	nc -w 60 10.7.0.1 5001 <out >/dev/null || { say "net error send"; return; }
+	wt=$(($(now) - t))
+	t=$(now)
+	nc -w 60 10.7.0.1 5002 <>open >in || { say "net error receive"; return; }
+	rt=$(($(now) - t))
+	sum=$(md5sum <out) got=$(md5sum <in)
+	[ "$(wc -c <in)" = $(($1 << 20)) ] || { say "net bad received=$(wc -c <in)"; return; }
+	say "net ok sent=${sum%% *} received=${got%% *} mib=$1 send=$(rate "$1" $wt) receive=$(rate "$1" $rt)"
+	rm out in
+}
+
+# share MIB: the file "out" to the host by 9p, "given" from it.
+share() {
+	mkdir -p share
+	mount -t 9p -o trans=virtio,version=9p2000.L share share || { say "share error mount"; return; }
+	pattern "$1" share/out
+	sum=$(md5sum <share/out)
+	got=$(md5sum <share/given)
+	umount share
+	say "share ok sent=${sum%% *} received=${got%% *}"
+}
+
+# flood: frames to nobody without an end, in the background. They are long, so that
+# vhost does not copy them.
+flood() {
+	ip link set eth0 up
+	ip addr add 10.7.0.2/24 dev eth0
+	arp -s 10.7.0.9 52:54:00:00:07:09
+	# It ends when the queue is full.
+	while :; do ping -q -s 8000 -i 0.03 10.7.0.9; sleep 0.2; done >/dev/null 2>&1
+}
+
+# keep MIB, then kept: data in memory, still there?
+keep() {
+	pattern "$1" kept
+	md5sum <kept >kept.sum
+	say "keep ok"
+}
+kept() {
+	if [ "$(md5sum <kept)" = "$(cat kept.sum)" ]; then say "kept ok"; else say "kept bad"; fi
+}
+
+# fill MIB: write to that much memory, then free it.
+fill() {
+	if dd if=/dev/zero of=filled bs=1M count="$1" status=none; then
+		say "fill ok free=$(sed -n 's/^MemFree: *\([0-9]*\).*/\1/p' /proc/meminfo)"
+	else
+		say "fill error"
+	fi
+	rm filled
+}
+
+ram() { say "ram ok kib=$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)"; }
+
+job() {
+	case $1 in
+	disk | random | net | share | keep | kept | fill | ram) "$@" ;;
+	io | flood) "$@" & ;;
+	roam) shift; while :; do random "$@"; done & ;;
+	crash) exit 1 ;;	# An init that ends is a panic.
+	reboot) reboot -f ;;
+	off) poweroff -f ;;
+	*) say "$1 error no such job" ;;
+	esac
+}
+
+say "up"
+read -r cmdline </proc/cmdline
+for word in $cmdline; do
+	case $word in
+	job=*)
+		# shellcheck disable=SC2046	# Words are what it is for.
+		job $(echo "${word#job=}" | tr , ' ') ;;
+	esac
+done
+while read -r line; do
+	# shellcheck disable=SC2086
+	[ -z "$line" ] || job $line
+done

@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Build the kernel at every commit of the series.
+set -eu
+tools=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=tools/lib.sh
+. "$tools/lib.sh"
+# shellcheck source=tools/series/lib.sh
+. "$tools/series/lib.sh"
+
+usage() {
+	cat <<USAGE
+usage: $me [commit ...]
+
+Builds a bzImage at each commit of the series (or those given), and at the
+last one without CONFIG_TRANSIENT_MEMMAP too, in $side/out. Goes on after a
+failure; the exit status tells.
+USAGE
+}
+
+failed=0
+
+# build NAME WHAT OPTION...: one line about one build.
+build() {
+	out=$side/out/$1 what=$2
+	shift 2
+	start=$(date +%s)
+	if "$tools/vm/kernel.sh" -t -s "$side/linux" -o "$out" "$@" \
+		>"$BUILD/log/bisect.out" 2>&1; then
+		printf 'ok    %5d s  %s\n' $(($(date +%s) - start)) "$what"
+	else
+		printf 'FAIL  %5d s  %s\n' $(($(date +%s) - start)) "$what"
+		failed=$((failed + 1))
+		tail -n 1 "$BUILD/log/bisect.out" | sed 's/^/      /'
+		cp "$BUILD/log/kernel-${out##*/}.log" \
+			"$BUILD/log/bisect-failed-$failed.log" 2>/dev/null || :
+	fi
+}
+
+case ${1:-} in -h | --help) usage; exit 0 ;; esac
+"$tools/series/compose.sh"
+make_tmp
+mkdir -p "$BUILD/log"
+if [ $# -gt 0 ]; then
+	commits=$*
+else
+	commits=$(kgit rev-list --reverse base..HEAD)
+fi
+[ -n "$commits" ] || die "the series is empty"
+for c in $commits; do
+	side_tree "$c"
+	build bisect "$(kgit log -1 --format='%h %s' "$c")" normal
+done
+echo 'CONFIG_TRANSIENT_MEMMAP=n' >"$tmp/off.config"
+build bisect-off "the last one, CONFIG_TRANSIENT_MEMMAP=n" -f "$tmp/off.config" normal
+[ "$failed" = 0 ] || die "$failed of these do not build, logs in $BUILD/log/bisect-failed-*.log"

@@ -1,0 +1,245 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Check the series as reviewers and their robots would.
+set -eu
+tools=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=tools/lib.sh
+. "$tools/lib.sh"
+# shellcheck source=tools/series/lib.sh
+. "$tools/series/lib.sh"
+# shellcheck source=tools/vm/programs.sh
+. "$tools/vm/programs.sh"
+
+usage() {
+	cat <<USAGE
+usage: $me [check ...]
+
+  checkpatch   checkpatch.pl --strict on every patch
+  maintainers  whether the entry in MAINTAINERS names each file of the series
+  compile      W=1 and sparse on every C file that the series adds or changes
+  kerneldoc    kernel-doc on the same files
+  programs     the programs of the series by the kernel's own Makefiles
+  shellcheck   shellcheck on every script
+
+Default: all. compile and kerneldoc compare with the base: what the base has
+been told already is no finding. A line of tools/series/check.exceptions, a regular
+expression, a tab and a reason, makes findings explained ones.
+USAGE
+}
+
+checks=0 findings=0 explained=0
+
+# The files of the series that the filter (AM, A) and the pattern select;
+# those in tools/ are no kernel code.
+changed() {
+	kgit diff --name-only --no-renames --diff-filter="$1" base HEAD |
+		grep -E "$2" | grep -v '^tools/' || :
+}
+
+# judge NAME: counts and prints the findings in $tmp/found.
+judge() {
+	checks=$((checks + 1))
+	: >"$tmp/patterns"
+	[ ! -e "$tools/series/check.exceptions" ] ||
+		sed -n -e '/^#/d' -e 's/\t.*//p' "$tools/series/check.exceptions" >"$tmp/patterns"
+	grep -v -E -f "$tmp/patterns" "$tmp/found" >"$tmp/left" || :
+	[ -s "$tmp/patterns" ] || cp "$tmp/found" "$tmp/left"
+	n=$(wc -l <"$tmp/left")
+	all=$(wc -l <"$tmp/found")
+	findings=$((findings + n))
+	explained=$((explained + all - n))
+	printf '%-11s %3d findings%s\n' "$1" "$n" "$2"
+	sed 's/^/  /' "$tmp/left"
+}
+
+# compare NAME: what $tmp/series has and $tmp/base has not. Line numbers move,
+# so they don't count.
+compare() {
+	for side_of in base series; do
+		sed -E 's/:[0-9]+(:[0-9]+)?:? /: /g' "$tmp/$side_of" |
+			LC_ALL=C sort >"$tmp/$side_of.sorted"
+	done
+	LC_ALL=C comm -13 "$tmp/base.sorted" "$tmp/series.sorted" >"$tmp/found"
+	judge "$1" "$2"
+}
+
+# can WHAT STATUS,... COMMAND: run it in the tree of the series, $tmp/one is what
+# it prints. Another status is no finding, but the end.
+can() {
+	what=$1 good=$2 rc=0
+	shift 2
+	(cd "$side/linux" && "$@") >"$tmp/one" 2>"$tmp/err" || rc=$?
+	case ,$good, in *,$rc,*) return 0 ;; esac
+	die "$what: exit status $rc: $(tail -n 1 "$tmp/err")"
+}
+
+check_checkpatch() {
+	side_tree series
+	kgit format-patch -q --no-signature --no-renames -o "$tmp/patches" base..HEAD
+	: >"$tmp/raw"
+	for p in "$tmp"/patches/*.patch; do
+		# Debian's python3 has the modules that it wants.
+		can "checkpatch on ${p##*/}" 0,1 env PATH="/usr/bin:$PATH" \
+			scripts/checkpatch.pl --strict --no-signoff \
+			--terse --show-types --showfile "$p"
+		# Where it does not come to its end, or a script that it calls.
+		if [ -s "$tmp/err" ] || { [ "$rc" = 1 ] && ! grep -q '^total: ' "$tmp/one"; }; then
+			die "checkpatch on ${p##*/} failed: $(tail -n 1 "$tmp/err")"
+		fi
+		sed "s|^|${p##*/}: |" "$tmp/one" >>"$tmp/raw"
+	done
+	grep -E '(ERROR|WARNING|CHECK):' "$tmp/raw" >"$tmp/found" || :
+	judge checkpatch ", $(find "$tmp/patches" -name '*.patch' | wc -l) patches"
+}
+
+# checkpatch asks for it with each new file, and does not look.
+check_maintainers() {
+	side_tree series
+	kgit diff --name-only --no-renames --diff-filter=A base HEAD >"$tmp/new"
+	: >"$tmp/found"
+	while read -r f; do
+		can "get_maintainer on $f" 0 scripts/get_maintainer.pl --no-git \
+			--no-git-fallback --sections -f "$f"
+		grep -qx "$section" "$tmp/one" ||
+			echo "$f: no F: line of $section" >>"$tmp/found"
+	done <"$tmp/new"
+	judge maintainers ", $(wc -l <"$tmp/new") files"
+}
+section='MEMORY MANAGEMENT - TRANSIENT MEMMAP'
+
+# Prints the checker. Sparse 0.6.4, Debian 12's, does not know the keyword
+# that 7.3 has make look for, and make then goes on without a checker.
+checker() {
+	if [ "$("$side/linux/scripts/checker-valid.sh" sparse)" = 1 ]; then
+		echo sparse
+	else
+		echo 'sparse -D__typeof_unqual__=__typeof__'
+	fi
+}
+
+# messages COMMIT NAME: the compiler's and sparse's, for the
+# objects, in $tmp/NAME.
+messages() {
+	side_tree "$1"
+	log=$BUILD/log/check-compile-$2.log
+	"$tools/vm/kernel.sh" -c -t -s "$side/linux" -o "$side/out/check" normal
+	objects=''
+	for f in $sources; do
+		rm -f "$side/out/check/${f%.c}.o"
+		[ ! -e "$side/linux/$f" ] || objects="$objects ${f%.c}.o"
+	done
+	: >"$tmp/$2"
+	[ -n "$objects" ] || return 0
+	# shellcheck disable=SC2086
+	run "$log" "compiling ($2)" make -C "$side/linux" O="$side/out/check" \
+		-j"$JOBS" -k W=1 C=2 CHECK="$(checker)" \
+		CF=-fdiagnostic-prefix=sparse $objects || :
+	for o in $objects; do
+		grep -q "^  CHECK *${o%.o}.c\$" "$log" ||
+			echo "${o%.o}.c: error: sparse did not see it" >>"$log"
+	done
+	grep -E '(error|warning): |^make.*\*\*\* No rule' "$log" |
+		sed "s|$side/linux/||g" | LC_ALL=C sort -u >"$tmp/$2" || :
+}
+
+check_compile() {
+	# Code of other architectures does not build here.
+	sources=$(changed AM '\.c$' | grep -v -E '^arch/' || :)
+	sources="$sources $(changed AM '^arch/x86/.*\.c$')"
+	messages base base
+	messages series series
+	# shellcheck disable=SC2086
+	set -- $sources
+	compare compile ", $# files, logs in $BUILD/log/check-compile-*.log"
+}
+
+# doc COMMIT NAME: what kernel-doc says of the files at the commit.
+doc() {
+	side_tree "$1"
+	: >"$tmp/raw"
+	for f in $documented; do
+		[ -e "$side/linux/$f" ] || continue
+		can "kernel-doc on $f" 0,3 tools/docs/kernel-doc -none -Wall -Werror "$f"
+		cat "$tmp/one" "$tmp/err" >>"$tmp/raw"
+	done
+	# It says some things twice.
+	grep -E '^(Warning|Error|[Ee]rror:|.*:[0-9]+:)' "$tmp/raw" |
+		LC_ALL=C sort -u >"$tmp/$2" || :
+}
+
+check_kerneldoc() {
+	documented=$(changed AM '\.[ch]$')
+	doc base base
+	doc series series
+	# shellcheck disable=SC2086
+	set -- $documented
+	compare kernel-doc ", $# files"
+}
+
+# What the Makefiles of the kernel make of our programs, which guest.sh builds
+# by itself: all that the series names in them. Warnings are findings.
+check_programs() {
+	side_tree series
+	build_headers
+	rm -rf "$side/out/programs"
+	: >"$tmp/bad"
+	mkdir -p "$side/out/programs"
+	# Targets are full paths there.
+	programs=$(kgit diff base HEAD -- tools/testing/selftests/mm/Makefile |
+		sed -n "s|^+TEST_GEN_FILES += |$side/out/programs/|p")
+	[ -n "$programs" ] || die "selftests/mm/Makefile has no program of the series"
+	log=$BUILD/log/check-programs.log
+	# shellcheck disable=SC2086	# A list.
+	run "$log" "selftests" make -C "$side/linux/tools/testing/selftests/mm" \
+		OUTPUT="$side/out/programs" KHDR_INCLUDES="-isystem $headers" \
+		$programs || echo "selftests/mm: make failed, see $log" >"$tmp/bad"
+	grep -E '(error|warning): ' "$log" | cat - "$tmp/bad" >"$tmp/found" || :
+	tools_log=$BUILD/log/check-tools.log
+	rm -f "$side/linux/tools/mm/transient_memmap"
+	run "$tools_log" "tools/mm" make -C "$side/linux/tools/mm" transient_memmap ||
+		echo "tools/mm: make failed, see $tools_log" >>"$tmp/found"
+	grep -E '(error|warning): ' "$tools_log" >>"$tmp/found" || :
+	for p in $programs "$side/linux/tools/mm/transient_memmap"; do
+		[ -x "$p" ] || echo "$p: was not built" >>"$tmp/found"
+	done
+	# shellcheck disable=SC2086
+	set -- $programs
+	judge programs ", $(($# + 1)) programs, logs in $BUILD/log"
+}
+
+check_shellcheck() {
+	(
+		cd "$top" || exit
+		# shellcheck disable=SC2086	# A list.
+		find .ci tools $overlay_dirs -type f 2>/dev/null | LC_ALL=C sort -u |
+			while read -r f; do
+				case $(head -c 30 "$f" | head -n 1 | tr -d '\0') in
+				'#!/bin/sh' | '#!/bin/bash' | '#!/usr/bin/env bash') echo "$f" ;;
+				esac
+			done
+	) >"$tmp/scripts"
+	rc=0
+	# shellcheck disable=SC2046
+	(cd "$top" && shellcheck -f gcc $(cat "$tmp/scripts")) \
+		>"$tmp/found" || rc=$?
+	[ "$rc" -le 1 ] || die "shellcheck: exit status $rc"
+	judge shellcheck ", $(wc -l <"$tmp/scripts") scripts"
+}
+
+for name; do
+	case $name in
+	-h | --help) usage; exit 0 ;;
+	checkpatch | maintainers | compile | kerneldoc | programs | shellcheck) ;;
+	*) usage >&2; exit 2 ;;
+	esac
+done
+"$tools/series/compose.sh"
+make_tmp
+mkdir -p "$BUILD/log"
+[ $# -gt 0 ] || set -- checkpatch maintainers compile kerneldoc programs shellcheck
+for name; do
+	"check_$name"
+done
+[ "$explained" = 0 ] || echo "$explained findings are explained in tools/series/check.exceptions"
+echo "check: $checks checks, $findings findings"
+[ "$findings" = 0 ]

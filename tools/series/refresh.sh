@@ -1,0 +1,186 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Write the commits of build/linux back to the series.
+set -eu
+tools=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=tools/lib.sh
+. "$tools/lib.sh"
+# shellcheck source=tools/series/lib.sh
+. "$tools/series/lib.sh"
+
+usage() {
+	cat <<USAGE
+usage: $me [-n]
+
+Writes each commit after the base in $linux to series/, and the files
+it adds to their place in the repository, as the last commit leaves them.
+Patches and files that the commits no longer have are removed. All is checked
+before anything is written.
+
+  -n   only tell, by the exit status too, whether there is anything to write
+USAGE
+}
+
+# The message must survive the way through a patch file.
+check_message() {
+	if kgit log -1 --format=%B "$1" | grep -q -E '^(---$|Adds: )'; then
+		die "$name: a line of the message is '---' or begins with 'Adds: '"
+	fi
+}
+
+check_history() {
+	[ -z "$(kgit rev-list --merges base..HEAD)" ] ||
+		die "$linux: merges are no patches: rebase onto base"
+	kgit merge-base --is-ancestor base HEAD ||
+		die "$linux: HEAD does not descend from base"
+	dirty=$(kgit status --porcelain | head -n 1)
+	[ -z "$dirty" ] ||
+		die "$linux: not committed: ${dirty#???}"
+}
+
+# The hunks, as every git writes them. Index lines go: they change with each
+# base and say nothing that the hunks don't.
+hunks() {
+	kgit diff-tree -p --no-color --no-ext-diff --no-textconv --no-renames \
+		--diff-filter=a -U3 --diff-algorithm=myers --indent-heuristic \
+		--src-prefix=a/ --dst-prefix=b/ "$1" |
+		sed -e 1d -e '/^index [0-9a-f]*\.\.[0-9a-f]*/d'
+}
+
+# write_patch COMMIT NUMBER: one patch, and its files as the last commit leaves
+# them, below $tmp/new.
+write_patch() {
+	name=$(kgit log -1 --format=%f "$1" | cut -c 1-52)
+	name=$(printf '%04d-%s.patch' "$2" "${name%[-.]}")
+	check_message "$1"
+	kgit diff-tree -r --no-commit-id --no-renames --name-only \
+		--diff-filter=A "$1" >"$tmp/adds"
+	cat "$tmp/adds" >>"$tmp/added"
+	{
+		kgit log -1 --format='From: %an <%ae>%nDate: %aD%nSubject: %s%n' "$1"
+		kgit log -1 --format=%b "$1" | git stripspace
+		[ ! -s "$tmp/adds" ] || [ -z "$(kgit log -1 --format=%b "$1")" ] || echo
+		sed 's/^/Adds: /' "$tmp/adds"
+		echo ---
+		hunks "$1"
+	} >"$tmp/new/series/$name"
+	while read -r path; do
+		mkdir -p "$tmp/new/${path%/*}"
+		kgit show "HEAD:$path" >"$tmp/new/$path"
+		case $(kgit ls-tree HEAD "$path") in
+		100755*) chmod +x "$tmp/new/$path" ;;
+		esac
+	done <"$tmp/adds"
+}
+
+# entry COMMIT PATH, or entry . PATH for the repository: mode and content.
+entry() {
+	if [ "$1" != . ]; then
+		kgit ls-tree "$1" "$2" | sed -n 's/^\([0-7]*\) blob \([0-9a-f]*\).*/\1 \2/p'
+	elif [ -f "$top/$2" ]; then
+		mode=100644
+		[ ! -x "$top/$2" ] || mode=100755
+		echo "$mode $(git hash-object --no-filters "$top/$2")"
+	fi
+}
+
+# An edit made in the repository since the last make tree must not get lost:
+# it stays where the commits leave the file alone, and is a conflict where
+# they don't. Fills $tmp/take, $tmp/drop and $tmp/keep with paths.
+sort_out() {
+	: >"$tmp/take"; : >"$tmp/drop"; : >"$tmp/keep"
+	: >"$tmp/was"
+	[ -z "$known" ] || kgit diff-tree -r --no-renames --name-only \
+		--diff-filter=A base "$known" >"$tmp/was"
+	LC_ALL=C sort -u "$tmp/was" "$tmp/added" >"$tmp/paths"
+	while read -r path; do
+		here=$(entry . "$path") new=$(entry HEAD "$path") old=''
+		[ -z "$known" ] || old=$(entry "$known" "$path")
+		if [ "$here" = "$new" ]; then
+			continue
+		elif [ -n "$here" ] && [ "$here" != "$old" ] && [ -z "${FORCE:-}" ]; then
+			[ "$new" = "$old" ] ||
+				die "$path: changed here and in $linux: make the two the same, or FORCE=1 takes the latter"
+			echo "$path" >>"$tmp/keep"
+		elif [ -n "$new" ]; then
+			echo "$path" >>"$tmp/take"
+		else
+			echo "$path" >>"$tmp/drop"
+		fi
+	done <"$tmp/paths"
+}
+
+# The same for the patches, all or nothing.
+check_patches() {
+	[ -z "${FORCE:-}" ] || return 0
+	patch_sums >"$tmp/sums"
+	[ ! -s "$tmp/sums" ] || cmp -s "$tmp/sums" "$linux/.git/composed.series" ||
+		die "series/ has changed since the last make tree, and $linux has commits: FORCE=1 takes the latter"
+}
+
+write_all() {
+	mkdir -p "$top/series"
+	for p in "$top"/series/[0-9]*.patch; do
+		[ -e "$tmp/new/series/${p##*/}" ] || rm -f "$p"
+	done
+	for p in "$tmp"/new/series/*.patch; do
+		[ -e "$p" ] || continue
+		cmp -s "$p" "$top/series/${p##*/}" || cp "$p" "$top/series/"
+	done
+	while read -r path; do
+		mkdir -p "$top/${path%/*}"
+		cp "$tmp/new/$path" "$top/$path"
+		chmod --reference="$tmp/new/$path" "$top/$path"
+	done <"$tmp/take"
+	while read -r path; do
+		rm -f "$top/$path"
+	done <"$tmp/drop"
+}
+
+# Nothing in the tree that make tree would not make again.
+only_look() {
+	[ -e "$linux/.git" ] || exit 0
+	load_state
+	[ -n "$known" ] || known=$(kgit rev-parse base^0)
+	[ "$(kgit rev-parse HEAD)" = "$known" ] ||
+		die "$linux has commits that are not in the series"
+	check_history
+	exit 0
+}
+
+case ${1:-} in
+-n) only_look ;;
+-h | --help) usage; exit 0 ;;
+'') ;;
+*) usage >&2; exit 2 ;;
+esac
+[ -e "$linux/.git" ] || die "no $linux yet: make tree"
+make_tmp
+check_history
+mkdir -p "$tmp/new/series"
+: >"$tmp/added"
+number=0
+for commit in $(kgit rev-list --reverse base..HEAD); do
+	number=$((number + 1))
+	write_patch "$commit" "$number"
+done
+
+# What will be written must make the same tree again.
+head=$(BUILD=$BUILD REPO=$tmp/new "$tools/series/compose.sh" -p) ||
+	die "nothing written"
+[ "$(kgit rev-parse "$head^{tree}")" = "$(kgit rev-parse 'HEAD^{tree}')" ] ||
+	die "the patches would not make the tree of HEAD again: nothing written"
+
+load_state
+check_patches
+sort_out
+write_all
+kgit reset -q --soft "$head"
+if [ -s "$tmp/keep" ]; then
+	# No hash: the next make tree composes again.
+	save_state - "$head"
+	say "note: edited in the repository, make tree takes it: $(tr '\n' ' ' <"$tmp/keep")"
+else
+	save_state "$(series_hash)" "$head"
+fi
+say "$number patches; $(wc -l <"$tmp/take") other files written, $(wc -l <"$tmp/drop") removed"

@@ -1,0 +1,17 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# The pool built in user space, its unit and stress tests. KTAP on stdout.
+set -eu
+tools=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tools/lib.sh
+. "$tools/lib.sh"
+
+usage() { echo "usage: $me plain|asan|tsan [SECONDS]"; }
+case ${1:-} in
+plain | asan | tsan) ;;
+-h) usage; exit 0 ;;
+*) usage >&2; exit 2 ;;
+esac
+dir=$linux/tools/testing/transient_memmap
+make -s -C "$dir" OUT="$BUILD/user" "$BUILD/user/transient_memmap-$1" >&2
+exec "$BUILD/user/transient_memmap-$1" -s "${2:-5}"

@@ -1,0 +1,99 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# The tracepoints, as trace-cmd and bpftrace show them, and what tools/mm/transient_memmap (the
+# argument) shows. KTAP on stdout. In the machine.
+#
+# A failure means: an operator can't see which blocks come and go, or sees other
+# ones than the statistics count.
+set -eu
+
+tools=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tools/test/ktap.sh
+. "$tools/test/ktap.sh"
+# shellcheck source=tools/vm/dax.sh
+. "$tools/vm/dax.sh"
+
+mm=$1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+# record NAME READS: direct reads to random pages of 64 MiB, until all is idle.
+record() {
+	(cd "$tmp" && trace-cmd record -q -e transient_memmap -o "$1.dat" \
+		sh -c ". '$tools/vm/dax.sh'
+			python3 '$tools/bench/bench.py' read /dev/nullb0 $DAX 64 $2 || :
+			dax_idle 10") >"$tmp/$1.log" 2>&1 ||
+		{ tail -n 1 "$tmp/$1.log"; return 1; }
+	trace-cmd report -q -i "$tmp/$1.dat" >"$tmp/$1" 2>"$tmp/$1.log"
+}
+
+# events NAME EVENT NUMBER: so many in the record, each with all of its fields.
+events() {
+	nr=$(grep -c "transient_memmap_$2: *pfn=0x[0-9a-f]* order=9" "$tmp/$1" || :)
+	[ "$nr" = "$3" ] || { echo "$nr of $2, not $3"; return 1; }
+}
+
+come_and_go() {
+	record comes 100 || return 1
+	[ "$(dax_pool populated)" -gt 10 ] || { echo 'nothing was populated'; return 1; }
+	events comes populate "$(dax_pool populated)" && events comes free "$(dax_pool freed)" &&
+		events comes fail 0
+}
+
+refused() {
+	echo 0 >$dax_dev/transient/cap
+	record refused 1
+	events refused fail "$(dax_pool failed)" && [ "$(dax_pool failed)" -gt 0 ] &&
+		grep -q 'order=9 error=-12$' "$tmp/refused"
+}
+
+# node_pinned: pins so far on the device's node. Each CPU's part is added within a
+# second, or by a write to stat_refresh.
+node_pinned() {
+	echo 1 >/proc/sys/vm/stat_refresh
+	awk '$1 == "nr_foll_pin_acquired" { print $2 }' \
+		"/sys/devices/system/node/node$(cat $dax_dev/numa_node)/vmstat"
+}
+
+shows_the_files() {
+	dax_idle 10 || { echo "$(dax_pool live) blocks are live"; return 1; }
+	# Others on the node may pin meanwhile.
+	before=$(node_pinned)
+	shown=$("$mm" -j dax0.0) || return 1
+	after=$(node_pinned)
+	for file in block_size live cached cap cache peak longterm longterm_cap \
+		populated freed failed flushes; do
+		echo "$shown" | jq -e ".[0].$file == $(dax_pool $file)" >/dev/null ||
+			{ echo "$file: $(dax_pool $file), but $shown"; return 1; }
+	done
+	echo "$shown" | jq -e ".[0] | .node_pinned >= $before and .node_pinned <= $after and
+		.populated > 0 and .resource == $((4 << 30))" >/dev/null ||
+		{ echo "node_pinned from $before to $after, but $shown"; return 1; }
+}
+
+# By the process that pinned, as the document for administrators has it.
+counted_by_bpftrace() {
+	before=$(dax_pool populated)
+	bpftrace -e 'BEGIN { printf("begun\n"); }
+		tracepoint:transient_memmap:transient_memmap_populate { @[comm] = count(); }' \
+		>"$tmp/counted" 2>&1 &
+	tracer=$!
+	for try in $(seq 300); do
+		! grep -qx begun "$tmp/counted" || break
+		[ "$try" != 300 ] || { tail -n 1 "$tmp/counted"; return 1; }
+		sleep 0.2
+	done
+	python3 "$tools/bench/bench.py" read /dev/nullb0 $DAX 64 100 || return 1
+	kill -INT $tracer
+	wait $tracer || { tail -n 1 "$tmp/counted"; return 1; }
+	nr=$(($(dax_pool populated) - before))
+	grep -qx "@\[python3\]: $nr" "$tmp/counted" ||
+		{ echo "not $nr: $(tail -n 1 "$tmp/counted")"; return 1; }
+}
+
+ktap_plan 4
+dax_bind transient
+ktap_check 'populate and free, as often as the statistics say' come_and_go
+ktap_check 'bpftrace counts as many' counted_by_bpftrace
+ktap_check 'transient_memmap shows what is in the files' shows_the_files
+ktap_check 'fail, with its reason' refused

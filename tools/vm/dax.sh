@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh disable=SC2034,SC2154	# $DAX is for those who source it; see memmap_kib.
+# Sourced by what runs in the machine: the device-dax under test and the counters.
+
+DAX=/dev/dax0.0
+dax_dev=/sys/bus/dax/devices/dax0.0
+dax_drv=/sys/bus/dax/drivers/device_dax
+
+# Whether the kernel can do without the memmap at all.
+dax_has_transient() { [ -e $dax_dev/memmap ]; }
+
+dax_unbind() {
+	[ ! -e $dax_dev/driver ] || echo dax0.0 >$dax_drv/unbind
+}
+
+# dax_bind static|transient [align [static|transient]]: the memmap, of what
+# alignment, and the direct map
+dax_bind() {
+	dax_unbind
+	[ ! -e $dax_dev/direct_map ] || echo "${3:-static}" >$dax_dev/direct_map
+	echo "${2:-2097152}" >$dax_dev/align
+	if [ "$1" != static ] || dax_has_transient; then
+		echo "$1" >$dax_dev/memmap
+	fi
+	echo dax0.0 >$dax_drv/bind
+}
+
+# One of the pool's files: block_size cap cache live cached peak ...
+dax_pool() { cat "$dax_dev/transient/$1"; }
+
+# Hundredths of a second since boot
+now() { sed 's/ .*//; s/\.//' /proc/uptime; }
+
+# within SECONDS COMMAND...: becomes true?
+within() {
+	until=$(($(now) + $1 * 100))
+	shift
+	until "$@"; do
+		[ "$(now)" -lt $until ] || return 1
+		sleep 0.2
+	done
+}
+
+# Wait until no block is live, at most $1 seconds.
+dax_no_live() { [ "$(dax_pool live)" = 0 ]; }
+dax_idle() { within "$1" dax_no_live; }
+
+# Bytes of the device, and a counter of /proc/vmstat.
+dax_size() { cat $dax_dev/size; }
+vmstat() { awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat; }
+
+# KiB of memmap beyond $unbound, which is nr_memmap_pages without the device. $rest is
+# how many there are when it is bound, and nothing is pinned.
+memmap_kib() { echo $((($(vmstat nr_memmap_pages) - unbound) * 4)); }
+at_rest() { [ "$(memmap_kib)" = "$rest" ]; }
+
+# Pages stay spare for half a second.
+no_blocks() {
+	dax_idle 5 || { echo "$(dax_pool live) blocks are live"; return 1; }
+	within 2 at_rest || { echo "$(memmap_kib) KiB of memmap, $rest before"; return 1; }
+}

@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# The init of the virtual machine that vm.sh starts: makes it habitable, runs
+# /run/out/command and switches the machine off. Runs in the machine only.
+set -eu
+
+[ $$ = 1 ] || { echo "${0##*/}: started by tools/vm/vm.sh, in the machine" >&2; exit 2; }
+
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=/root LC_ALL=C
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mountpoint -q /dev || mount -t devtmpfs devtmpfs /dev
+mount -t debugfs debugfs /sys/kernel/debug
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+for dir in /tmp /run /var /dev/shm; do
+	mount -t tmpfs tmpfs "$dir"
+done
+mkdir -p /run/out /run/lock /var/tmp /var/log
+chmod 1777 /tmp /var/tmp /dev/shm
+mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=262144 out /run/out
+ln -sf /proc/self/fd /dev/fd 2>/dev/null || :
+echo "|/bin/false" >/proc/sys/kernel/core_pattern
+hostname vm
+# A limit on messages from user space would hide what the tests put there.
+echo on >/proc/sys/kernel/printk_devkmsg 2>/dev/null || :
+ip link set lo up 2>/dev/null || :
+
+read -r cmdline </proc/cmdline
+for word in $cmdline; do
+	case $word in
+	vm.tools=*) export TOOLS="${word#*=}" ;;
+	vm.shell=1) shell=1 ;;
+	esac
+done
+cd /tmp
+
+rc=0
+if [ -n "${shell:-}" ]; then
+	echo "The scripts are in $TOOLS, results go to /run/out, exit ends the machine."
+	setsid -c sh -i </dev/ttyS0 >/dev/ttyS0 2>&1 || rc=$?
+else
+	setsid sh /run/out/command </dev/null >/run/out/stdout 2>/run/out/stderr || rc=$?
+fi
+
+dmesg >/run/out/dmesg || :
+echo "$rc" >/run/out/status
+sync
+umount /run/out || :
+# reboot(2) by a program that asks no init system, as there is none.
+busybox poweroff -f
+sleep 60

@@ -1,0 +1,220 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Run one command in a virtual machine whose root is this machine's root.
+set -eu
+
+tools=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=tools/lib.sh
+. "$tools/lib.sh"
+
+usage() {
+	cat <<USAGE
+usage: $me [options] [--] command [argument ...]
+       $me [options] -i
+
+Boots a kernel in QEMU and runs the command in it, as root. The root file
+system is the host's, read-only, with empty /tmp, /run and /var on top.
+
+  -k KERNEL   normal, debug, or the path of a bzImage (default: normal)
+  -m RAM      memory of the machine (default: 7G, see below)
+  -b GIB      four CPUs, 2 GiB of RAM, and so much soft-reserved memory at 1 TiB,
+              of which the machine below has to have only what is used
+  -a ARGS     append to the kernel's command line
+  -t SECONDS  time limit (default: 300)
+  -o DIR      where the results go (default: a directory in build/vm)
+  -q ARGS     append to QEMU's command line, split at blanks
+  -c          count instructions (-icount): one CPU, time independent of load
+  -i          no command: a shell on the console
+  -n          keep quiet: leave the command's output in DIR only
+
+DIR gets stdout, stderr, status, dmesg and console.log. The machine sees it
+as /run/out, writable.
+
+With 7G the machine has 2.5 GiB of ordinary memory, 4 GiB that are soft-reserved
+at 4 GiB (/dev/dax0.0) and 512 MiB that belong to nobody at 8.25 GiB, for
+test_transient_memmap. /dev/vda is an empty disk of 1 GiB, /dev/nullb0 one
+that lives in memory, /dev/vdb one whose driver has to bounce all data. A device
+for education is behind an IOMMU, for VFIO. LAYOUT= (empty or memmap= options) replaces the layout.
+
+Environment: BUILD, LAYOUT, ACCEL (tcg, or kvm where it is known to work).
+
+Exit status: the command's; 124 time limit, 125 the machine did not end in
+order, 126 the kernel complained (tools/vm/console-badness), 2 usage.
+USAGE
+}
+
+die() { say "$*"; exit 2; }
+
+# The arguments, quoted such that a shell reads them back.
+quote() {
+	for word; do
+		printf "'%s' " "$(printf '%s' "$word" | sed "s/'/'\\\\''/g")"
+	done
+	echo
+}
+
+kernel=normal ram=7G cpus=2 big='' append='' limit=300 out='' extra='' icount='' shell='' quiet=''
+while getopts k:m:b:a:t:o:q:cinh opt; do
+	case $opt in
+	k) kernel=$OPTARG ;;
+	m) ram=$OPTARG ;;
+	b) big=$OPTARG ram=$((OPTARG + 2))G cpus=4 ;;
+	a) append=$OPTARG ;;
+	t) limit=$OPTARG ;;
+	o) out=$OPTARG ;;
+	q) extra=$OPTARG ;;
+	c) icount=1 ;;
+	i) shell=1 ;;
+	n) quiet=1 ;;
+	h) usage; exit 0 ;;
+	*) usage >&2; exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+[ -n "$shell" ] || [ $# -gt 0 ] || { usage >&2; exit 2; }
+
+case $kernel in
+*/*) image=$kernel ;;
+*) image=$BUILD/out/$kernel/arch/x86/boot/bzImage ;;
+esac
+[ -r "$image" ] || die "no kernel at $image: run make kernel"
+case $tools in *[[:space:]]*) die "no blanks in the path, please: $tools" ;; esac
+command -v qemu-system-x86_64 >/dev/null ||
+	die "qemu-system-x86_64 is missing (Debian: qemu-system-x86)"
+
+if [ -z "$out" ]; then
+	mkdir -p "$BUILD/vm"
+	out=$(mktemp -d "$BUILD/vm/$(date +%H%M%S)-XXXXXX")
+fi
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+case $out in *[[:space:],]*) die "no blanks or commas in the path, please: $out" ;; esac
+cd "$out"
+rm -f stdout stderr status dmesg console.log complaints command
+: >stdout
+: >stderr
+if [ -z "$shell" ]; then
+	quote "$@" >"$out/command"
+fi
+
+# The machine. The q35 puts 2 GiB of 7 below 4 GiB and 5 above.
+# The reserved region touches neither the soft-reserved one nor its section.
+# shellcheck disable=SC2016	# The dollar is memmap='s own.
+layout='memmap=4G%4G-1+0xefffffff memmap=512M$8448M
+	test_transient_memmap.base=0x210000000
+	test_transient_memmap.size=0x20000000'
+case $ram in 7G | 7g) ;; *) layout='' ;; esac
+if [ -n "$big" ]; then
+	# So much does not fit below: QEMU puts all that is above 2 GiB at 1 TiB.
+	layout="memmap=${big}G%1024G-1+0xefffffff"
+	extra="$extra -object memory-backend-ram,id=ram,size=2G
+		-object memory-backend-ram,id=big,size=${big}G,reserve=off
+		-numa node,memdev=ram,cpus=0-3 -numa node,memdev=big"
+fi
+layout=${LAYOUT-$layout}
+
+# What the debug kernel has built in and leaves off. And with five levels of page
+# tables, KASAN takes good addresses for wild ones when an interrupt comes while
+# identify_cpu() has the CPU's features cleared.
+cpu=max checkers=''
+case $image in
+*/debug/*) cpu=max,la57=off checkers='page_owner=on page_table_check=on' ;;
+esac
+[ -z "$big" ] || cpu=$cpu,phys-bits=46
+
+cmdline="console=ttyS0 root=root rootfstype=9p ro
+	rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=262144
+	init=$tools/vm/init.sh vm.tools=$tools vm.shell=$shell
+	panic=-1 oops=panic log_buf_len=4M
+	rcupdate.rcu_cpu_stall_timeout=120
+	null_blk.nr_devices=1 null_blk.gb=1 null_blk.memory_backed=1
+	scsi_debug.add_host=0 scsi_debug.dev_size_mb=16 scsi_debug.dif=1 scsi_debug.dix=1
+	vhost_net.experimental_zcopytx=1 vfio_iommu_type1.allow_unsafe_interrupts=1
+	intel_iommu=on iommu=pt swiotlb=8192,force,track_hiwater
+	$layout $checkers $append"
+# shellcheck disable=SC2086	# Blanks and newlines become one blank.
+cmdline=$(printf '%s ' $cmdline)
+
+# They are sparse.
+make_tmp
+truncate -s 1G "$tmp/disk.raw"
+truncate -s 16M "$tmp/bounced.raw"
+case ${ACCEL:-tcg} in
+kvm) accel="-accel kvm -smp $cpus" ;;
+tcg) accel="-accel tcg,thread=multi -smp $cpus" ;;
+*) die "ACCEL=$ACCEL: neither tcg nor kvm" ;;
+esac
+if [ -n "$icount" ]; then
+	accel='-accel tcg,thread=single -icount shift=0,sleep=off -smp 1'
+fi
+
+# Started below either in the background or on the terminal.
+qemu() {
+	# shellcheck disable=SC2086	# $accel and $extra are lists.
+	exec timeout --foreground -k 5 "$limit" qemu-system-x86_64 \
+		-machine q35 -cpu "$cpu" $accel -m "$ram" \
+		-nodefaults -no-user-config -display none -no-reboot \
+		-kernel "$image" -append "$cmdline" \
+		-virtfs local,path=/,readonly=on,security_model=none,multidevs=remap,mount_tag=root \
+		-virtfs local,path="$out",security_model=none,multidevs=remap,mount_tag=out \
+		-drive file="$tmp/disk.raw",if=none,id=vda,format=raw,cache=writeback,aio=threads \
+		-device virtio-blk-pci,drive=vda \
+		-device virtio-rng-pci \
+		-device intel-iommu,intremap=off -device edu \
+		-drive file="$tmp/bounced.raw",if=none,id=vdb,format=raw \
+		-device virtio-blk-pci,drive=vdb,serial=bounced,disable-legacy=on,iommu_platform=on \
+		$extra "$@"
+}
+
+if [ -n "$shell" ]; then
+	limit=0
+	(qemu -chardev stdio,id=con,logfile=console.log,signal=off -serial chardev:con)
+	exit
+fi
+
+machine() {
+	qemu -serial file:console.log </dev/null >qemu.log 2>&1 &
+	child=$!
+	if [ -z "$quiet" ]; then
+		tail -q -s 0.2 --pid="$child" -n +1 -f stdout &
+		follow=$!
+		tail -q -s 0.2 --pid="$child" -n +1 -f stderr >&2 &
+		follow="$follow $!"
+	fi
+	rc=0
+	wait "$child" || rc=$?
+	child=''
+	# shellcheck disable=SC2086
+	[ -n "$quiet" ] || wait $follow || :
+}
+machine
+if crashed_early "$rc" console.log; then
+	say "note: QEMU crashed as the machine booted (status $rc), so that was tried again"
+	machine
+fi
+
+if [ "$rc" = 124 ] || [ "$rc" = 137 ]; then
+	say "time limit of $limit s: see $out/console.log"
+	exit 124
+fi
+# A complaint says more than the missing status that follows from it.
+bad=0
+"$tools/vm/console-check.sh" console.log >complaints || bad=$?
+if [ "$bad" != 0 ]; then
+	say "the kernel complained: $(head -n 1 complaints): see $out/console.log"
+fi
+if [ ! -s status ] && [ "$rc" -gt 128 ]; then
+	say "QEMU crashed (status $rc): see $out/console.log"
+	exit 125
+elif [ ! -s console.log ]; then
+	say "the machine did not start: $(head -n 1 qemu.log): see $out/qemu.log"
+	exit 125
+elif [ ! -s status ]; then
+	say "the machine died before the command ended: see $out/console.log"
+	exit 125
+elif ! grep -q 'reboot: Power down' console.log; then
+	say "the machine did not shut down in order: see $out/console.log"
+	exit 125
+fi
+[ "$bad" = 0 ] || exit 126
+exit "$(cat status)"
