@@ -12,19 +12,18 @@ list=${LIST:-$tools/test/list}
 
 usage() {
 	cat <<USAGE
-usage: $me [-n] [-k KERNELS] [-o DIR] all | TEST ...
-       $me kunitpy
+usage: $me [-n] [-k KERNELS] [-o DIR] SET | TEST ...
 
-Runs tests and ends with one line "N passed, N failed, N skipped".
+Runs tests, two at a time, and ends with one line "N passed, N failed, N skipped".
 
-  -k KERNELS  on these (default: normal, for all normal,debug); kcsan is for the
-              test of that name
+  -k KERNELS  on these (default: for a set all of its own, for a test the first)
   -n          take the kernels as they are, don't build them
   -o DIR      where the logs go (default: build/test)
 
-Tests, and the kernels they run on:
-$(sed -n 's/^\([a-z][^ ]*\) *\([^ ]*\).*/  \1\t\2/p' "$list" | expand -t 14)
-  kunitpy     the KUnit suite by kunit.py run, in a kernel of its own (minutes)
+Sets: test (what needs one kernel and minutes), all. Tests, the smallest set that has
+each, and the kernels they run on (host: none; own: starts its own machines, with the
+normal kernel):
+$(sed -n 's/^\([a-z][^ ]*\) *\([^ ]*\) *\([^ ]*\).*/  \1\t\2\t\3/p' "$list" | expand -t 14,20)
 
 A test's results are the KTAP on its standard output, judged by
 tools/test/judge.sh; in a virtual machine, the machine must also end in order
@@ -44,13 +43,13 @@ left() { echo $((deadline - $(date +%s))); }
 one() {
 	start=$(date +%s)
 	if [ "$(left)" -le 0 ]; then
-		echo 0 1 0 >"$dir/counts"
+		echo 0 1 0 0 >"$dir/counts"
 		printf 'FAIL  %-7s %-10s not run: the time is used up, BUDGET=%s\n' "$2" "$1" "$BUDGET"
 		return
 	fi
 	[ "$3" -le "$(left)" ] || set -- "$1" "$2" "$(left)" "$4"
 	problem=''
-	if [ "$2" = host ]; then
+	if [ "$2" = host ] || [ "$2" = own ]; then
 		attend timeout -k 10 "$3" sh -c "$4" >"$dir/stdout" 2>"$dir/stderr"
 		[ $rc = 0 ] || problem="exit status $rc"
 		[ $rc != 124 ] || problem="time limit of $3 s"
@@ -80,20 +79,36 @@ one() {
 		[ -z "$problem" ] || echo "      ${problem%: see *}"
 		echo "      see $dir/stdout, $log"
 	fi
-	echo "$p $f $s" >"$dir/counts"
+	echo "$p $f $s $(($(date +%s) - start))" >"$dir/counts"
 }
 
-# at_once N: wait until fewer than so many tests run.
-at_once() {
-	while :; do
-		running='' n=0
-		for pid in $child; do
-			! kill -0 "$pid" 2>/dev/null || running="$running $pid" n=$((n + 1))
-		done
-		child=$running
-		[ "$n" -ge "$1" ] || break
+# tick WHAT: how far it all is.
+tick() {
+	done=$(find "$out" -name counts -newer "$tmp/plan" | wc -l)
+	say "$done of $(wc -l <"$tmp/plan") tests done, $(($(date +%s) - begun)) s: $1"
+}
+
+# wait_while WHAT COMMAND ...: until it fails. Tells every 20 seconds what WHAT prints.
+wait_while() {
+	what=$1 waited=0
+	shift
+	while "$@"; do
 		sleep 1
+		waited=$((waited + 1))
+		[ $((waited % 20)) -ne 0 ] || tick "$($what)"
 	done
+}
+
+# tests is a list of KERNEL/TEST:PID.
+running() { echo "running: $(echo "$tests" | sed 's/:[0-9]*//g')"; }
+at_least() {
+	alive='' n=0
+	for test in $tests; do
+		! kill -0 "${test##*:}" 2>/dev/null || alive="$alive $test" n=$((n + 1))
+	done
+	tests=$alive
+	child="$builder $(echo "$tests" | sed 's/[^ ]*://g')"
+	[ "$n" -ge "$1" ]
 }
 
 # begin TEST KERNEL LIMIT COMMAND: run it beside what runs already. What it has to
@@ -107,41 +122,70 @@ begin() {
 		one "$@" >"$dir/row"
 		cat "$dir/row"
 	) &
+	tests="$tests $2/$1:$!"
 	child="$child $!"
 }
 
-# No kernel is a failure of its own, and then of each test that wanted it.
-kernel() {
-	why='the kernel does not build' rc=124
-	[ "$(left)" -le 0 ] || attend timeout -k 30 "$(left)" "$tools/vm/kernel.sh" "$1"
+# build KERNEL ...: one after the other, in the background and out of the tests' way.
+build() {
+	alone
+	for kernel; do
+		start=$(date +%s) rc=124
+		[ "$(left)" -le 0 ] || attend nice -n 5 timeout -k 30 "$(left)" \
+			"$tools/vm/kernel.sh" "$kernel" >"$tmp/build.$kernel" 2>&1
+		printf '%5d s  building the %s kernel\n' $(($(date +%s) - start)) "$kernel" >>"$tmp/times"
+		echo $rc >"$tmp/built.$kernel"
+	done
+}
+is_being_built() { [ ! -e "$tmp/built.$1" ] && kill -0 "$builder" 2>/dev/null; }
+build_said() { tail -n 1 "$tmp/build.$kernel" 2>/dev/null || :; }
+
+# built KERNEL: wait for it. No kernel is a failure of its own, and then of each test
+# that wanted it.
+built() {
+	wait_while build_said is_being_built "$1"
+	rc=$(cat "$tmp/built.$1" 2>/dev/null || echo 1)
 	[ "$rc" != 0 ] || return 0
+	why='the kernel does not build'
 	[ "$rc" != 124 ] || why="no time to build the kernel, BUDGET=$BUDGET"
 	failed=$((failed + 1))
 	echo "FAIL  $1  $why"
+	tail -n 20 "$tmp/build.$1" | sed 's/^/      /'
 	rm -f "$BUILD/out/$1/arch/x86/boot/bzImage"
 }
 
-# The suite in a kernel that kunit.py configures, builds and boots itself.
-kunitpy() {
-	mkdir -p "$out/kunitpy"
-	rc=0
-	run "$out/kunitpy/log" "kunit.py run" \
-		python3 "$linux/tools/testing/kunit/kunit.py" run --arch=x86_64 \
-		--kunitconfig="$linux/mm/tests/.kunitconfig" \
-		--build_dir="$BUILD/kunit" --jobs="$JOBS" --timeout=600 \
-		--json="$out/kunitpy/json" || rc=$?
-	p=0 f=0 s=0
-	if [ -s "$out/kunitpy/json" ]; then
-		jq -r '.. | .test_cases? // empty | .[] | .status' \
-			"$out/kunitpy/json" >"$out/kunitpy/status"
-		p=$(grep -c PASS "$out/kunitpy/status" || :)
-		s=$(grep -c SKIP "$out/kunitpy/status" || :)
-		f=$(grep -cvE 'PASS|SKIP' "$out/kunitpy/status" || :)
-	fi
-	[ $rc = 0 ] && [ "$p" -gt 0 ] || [ "$f" -gt 0 ] || f=1
-	[ "$f" = 0 ] || say "kunit.py run failed: see $out/kunitpy/log"
-	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+# wants TEST SET ON: the kernels on which the arguments of this script, the rest, want
+# it to run, as a list with commas, or host.
+wants() {
+	test=$1 set=$2 on=$3
+	shift 3
+	for arg; do
+		case $arg,$set in
+		"$test",* | test,test) echo "${kernels:-${on%%,*}}" ;;
+		all,test | all,all) echo "${kernels:-$on}" ;;
+		*) continue ;;
+		esac
+		return
+	done
 }
+
+# The tests to run, as: kernel, name, limit, command. Those that need no kernel come
+# first, as one is being built meanwhile.
+plan() {
+	for kernel in host own normal debug kcsan; do
+		grep '^[a-z]' "$list" | while read -r name set on limit command; do
+			wanted=$(wants "$name" "$set" "$on" "$@")
+			case $on in host | own) wanted=${wanted:+$on} ;; esac
+			case ,$on, in *,$kernel,*) ;; *) continue ;; esac
+			case ,$wanted, in *,$kernel,*) ;; *) continue ;; esac
+			case $kernel in debug | kcsan) limit=$((limit * 4)) ;; esac
+			echo "$kernel $name $limit $command"
+		done
+	done
+}
+
+# The kernels that the plan wants, in its order.
+to_build() { cut -d ' ' -f 1 "$tmp/plan" | sed -e '/host/d' -e 's/own/normal/' | uniq; }
 
 kernels='' asis=''
 out=$BUILD/test
@@ -159,56 +203,52 @@ shift $((OPTIND - 1))
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
+begun=$(date +%s)
 BUDGET=${BUDGET:-86400}
-deadline=$((${START:-$(date +%s)} + BUDGET))
+deadline=$((${START:-$begun} + BUDGET))
 export BUILD TOOLS="$tools" PROGRAMS="$BUILD/programs"
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 tests='' builder=''
 for name; do
-	case $name in
-	all | kunitpy) ;;
-	*) grep -q "^$name " "$list" || die "no test $name: see $me -h" ;;
-	esac
+	case $name in test | all) continue ;; esac
+	grep -q "^$name " "$list" || die "no test $name: see $me -h"
 done
-if [ -z "$kernels" ]; then
-	case " $* " in *" all "*) kernels=normal,debug ;; *) kernels=normal ;; esac
-fi
 make_tmp
-# The tests to run, as: kernel, name, limit, command. One kernel after the other.
-for kernel in host normal debug kcsan; do
-	case ,host,$kernels, in *,$kernel,*) ;; *) continue ;; esac
-	grep '^[a-z]' "$list" | while read -r name on limit command; do
-		case " $* " in *" all "* | *" $name "*) ;; *) continue ;; esac
-		case ,$on, in *,$kernel,*) ;; *) continue ;; esac
-		case $kernel in debug | kcsan) limit=$((limit * 4)) ;; esac
-		printf "%s\n" "$kernel $name $limit $command"
-	done
-done >"$tmp/plan"
-if grep -qv '^host ' "$tmp/plan"; then
+plan "$@" >"$tmp/plan"
+if [ -n "$(to_build)" ]; then
 	build_programs
+	# shellcheck disable=SC2046	# Words.
+	[ -n "$asis" ] || build $(to_build) &
+	builder=$!
+	child=$builder
 fi
-# A test in a machine of one's own waits for half of its time, so two of them run at
-# once. Those on the host have the host to themselves.
-built=host width=1
+# A test in a machine of its own waits for half of its time, so two of them run at
+# once, and beside the building of the next kernel.
+last=host
 while read -r kernel name limit command <&3; do
-	if [ "$kernel" != "$built" ]; then
-		at_once 1
-		built=$kernel width=2
-		[ -n "$asis" ] || kernel "$kernel"
+	if [ "$kernel" != "$last" ]; then
+		last=$kernel
+		case $asis$kernel in own) built normal ;; normal | debug | kcsan) built "$kernel" ;; esac
 	fi
-	at_once $width
+	wait_while running at_least 2
 	begin "$name" "$kernel" "$limit" "$command"
 done 3<"$tmp/plan"
-at_once 1
+wait_while running at_least 1
 while read -r kernel name limit command; do
-	read -r p f s 2>/dev/null <"$out/$kernel/$name/counts" || {
-		p=0 f=1 s=0
+	read -r p f s t 2>/dev/null <"$out/$kernel/$name/counts" || {
+		p=0 f=1 s=0 t=0
 		echo "FAIL  $kernel  $name  ended without results"
 	}
+	printf '%5d s  %s on the %s kernel\n' "$t" "$name" "$kernel" >>"$tmp/longest"
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done <"$tmp/plan"
-case " $* " in *" kunitpy "*) kunitpy ;; esac
 
 [ $((passed + failed + skipped)) -gt 0 ] || { say "nothing was run"; failed=1; }
+if [ "$(wc -l <"$tmp/plan")" -gt 10 ]; then
+	echo "The ten longest of $(wc -l <"$tmp/plan") tests:"
+	sort -rn "$tmp/longest" | head -n 10 | sed -E 's/ on the (host|own) kernel$//'
+	cat "$tmp/times" 2>/dev/null || :
+	printf '%5d s  in all\n' $(($(date +%s) - begun))
+fi
 echo "logs: $out"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
