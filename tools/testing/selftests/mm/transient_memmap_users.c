@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A table of those who are handed guest memory: which of them work with memory
- * that has a transient memmap, which refuse it and how, and who has struct pages
- * made. Each row is the real thing in use, its data compared.
+ * Try each user of guest memory on memory that has a transient memmap, and print
+ * a table: whether it works or how it is refused, and whether struct pages were
+ * made for it. Each row runs the real user and compares the data.
  *
  * usage: transient_memmap_users [-dl] [-t file] [-c file] [row ...]
  *        transient_memmap_users -m
  *
  *   -d       with a transient direct map
  *   -l       list the rows
- *   -t file  write the table as reStructuredText
- *   -c file  fail if the table is not to be found in this file
+ *   -t file  write the table to this file, in Markdown
+ *   -c file  fail unless this file has the same table, between the lines
+ *            "<!-- begin users -->" and "<!-- end users -->"
  *   row      the beginning of a name: these rows only
  *   -m       measure instead, what vhost takes for I/O with /dev/dax0.0 as it is
  *
- * Run as root. /dev/dax0.0 is used, bound with memmap transient; disks, targets
- * and network interfaces are made for the purpose and removed.
+ * Run as root. The program binds /dev/dax0.0 with memmap transient; it makes the
+ * disks, targets and network interfaces that it needs, and removes them.
  *
- * The pool keeps no idle blocks meanwhile, so that "populated" tells who needed
- * struct pages and after each row all of them have to be gone.
+ * The pool's cache is 0 meanwhile. So "populated" tells whether a row needed
+ * struct pages, and all of them have to be gone after it.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -241,19 +242,31 @@ static void run_row(const struct user *user, FILE *table)
 		pinned ? "yes" : "no", user->why ?: "");
 }
 
-/* The table as simple reStructuredText: columns as wide as their widest cell */
+/* The table in Markdown, its columns as wide as their widest cell */
 
 #define COLUMNS	4
+
+static void print_row(FILE *f, const char *prefix, char **cells,
+		      const int *width)
+{
+	int c;
+
+	fprintf(f, "%s|", prefix);
+	for (c = 0; c < COLUMNS; c++)
+		fprintf(f, " %-*s |", width[c], cells[c]);
+	fputc('\n', f);
+}
 
 static void print_rule(FILE *f, const char *prefix, const int *width)
 {
 	int c, i;
 
-	fputs(prefix, f);
+	fprintf(f, "%s|", prefix);
 	for (c = 0; c < COLUMNS; c++) {
-		fputs(c ? "  " : "", f);
+		fputc(' ', f);
 		for (i = 0; i < width[c]; i++)
-			fputc('=', f);
+			fputc('-', f);
+		fputs(" |", f);
 	}
 	fputc('\n', f);
 }
@@ -271,22 +284,15 @@ static void print_table(const char *rows, FILE *f, const char *prefix)
 		}
 		nr++;
 	}
-	print_rule(f, prefix, width);
 	for (r = 0; r < nr; r++) {
-		fputs(prefix, f);
-		/* Nothing after the last cell that has something */
-		for (c = 0, len = 0; c < COLUMNS && *cells[r][c]; c++) {
-			fprintf(f, "%*s%s", len, "", cells[r][c]);
-			len = width[c] - strlen(cells[r][c]) + 2;
-		}
-		fputc('\n', f);
-		if (!r || r == nr - 1)
+		print_row(f, prefix, cells[r], width);
+		if (!r)
 			print_rule(f, prefix, width);
 	}
 	free(copy);
 }
 
-/* Whether a file has the table in it */
+/* Whether a file has the table, and no other, between the lines that mark it */
 static bool has_table(const char *rows, const char *path)
 {
 	FILE *in = fopen(path, "r"), *f;
@@ -295,7 +301,9 @@ static bool has_table(const char *rows, const char *path)
 	bool found;
 
 	f = open_memstream(&table, &size);
+	fputs("\n<!-- begin users -->\n", f);
 	print_table(rows, f, "");
+	fputs("<!-- end users -->\n", f);
 	fclose(f);
 	found = in && getdelim(&text, &size, 0, in) > 0 && strstr(text, table);
 	if (in)
