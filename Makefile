@@ -54,17 +54,20 @@ bisect: tree ## build the kernel at every commit of the series
 
 # --- Measure it
 
-bench: kernel ## tables in build/bench; fails if a limit of tools/bench/limits is missed
+bench: kernel ## I/O and pins, into RESULTS.md; fails if a limit of tools/bench/limits is missed
 	@tools/deps.sh bench
 	@tools/bench/bench.sh -l
+	@tools/bench/results.sh bench $(BUILD)/bench/bench.txt
 
 bench-base: kernel ## what the series costs those who don't use it
 	@tools/deps.sh bench
 	@tools/bench/bench.sh -l -b
+	@tools/bench/results.sh bench-base $(BUILD)/bench/base.txt
 
 size: kernel ## what the series adds to the kernel's image
 	@tools/deps.sh bench
 	@tools/bench/size.sh
+	@tools/bench/results.sh size $(BUILD)/size.txt
 
 # --- Change it
 

@@ -179,7 +179,7 @@ plan() {
 			case ,$on, in *,$kernel,*) ;; *) continue ;; esac
 			case ,$wanted, in *,$kernel,*) ;; *) continue ;; esac
 			case $kernel in debug | kcsan) limit=$((limit * 4)) ;; esac
-			echo "$kernel $name $limit $command"
+			printf "%s\n" "$kernel $name $limit $command"
 		done
 	done
 }
