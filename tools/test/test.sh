@@ -126,32 +126,38 @@ begin() {
 	child="$child $!"
 }
 
-# build KERNEL ...: one after the other, in the background and out of the tests' way.
+# build KERNEL ...: one after the other, in the background.
 build() {
 	alone
 	for kernel; do
 		start=$(date +%s) rc=124
-		[ "$(left)" -le 0 ] || attend nice -n 5 timeout -k 30 "$(left)" \
-			"$tools/vm/kernel.sh" "$kernel" >"$tmp/build.$kernel" 2>&1
+		[ "$(left)" -le 0 ] || attend timeout -k 30 "$(left)" \
+			"$tools/vm/kernel.sh" "$kernel" >"$tmp/build" 2>&1
 		printf '%5d s  building the %s kernel\n' $(($(date +%s) - start)) "$kernel" >>"$tmp/times"
-		echo $rc >"$tmp/built.$kernel"
+		[ "$rc" = 0 ] || no_kernel >"$tmp/failed.$kernel"
 	done
 }
-is_being_built() { [ ! -e "$tmp/built.$1" ] && kill -0 "$builder" 2>/dev/null; }
-build_said() { tail -n 1 "$tmp/build.$kernel" 2>/dev/null || :; }
-
-# built KERNEL: wait for it. No kernel is a failure of its own, and then of each test
-# that wanted it.
-built() {
-	wait_while build_said is_being_built "$1"
-	rc=$(cat "$tmp/built.$1" 2>/dev/null || echo 1)
-	[ "$rc" != 0 ] || return 0
+no_kernel() {
+	rm -f "$BUILD/out/$kernel/arch/x86/boot/bzImage"
 	why='the kernel does not build'
 	[ "$rc" != 124 ] || why="no time to build the kernel, BUDGET=$BUDGET"
-	failed=$((failed + 1))
-	echo "FAIL  $1  $why"
-	tail -n 20 "$tmp/build.$1" | sed 's/^/      /'
-	rm -f "$BUILD/out/$1/arch/x86/boot/bzImage"
+	echo "FAIL  $kernel  $why"
+	sed 's/^/      /' "$tmp/build" | tail -n 20
+}
+
+# Until all kernels are there: beside two machines, a build takes three times as long.
+# No kernel is a failure of its own, and then of each test that wanted it.
+builds() { kill -0 "$builder" 2>/dev/null; }
+build_said() { tail -n 1 "$tmp/build" 2>/dev/null || :; }
+built() {
+	[ -n "$builder" ] || return 0
+	wait_while build_said builds
+	builder=''
+	for failure in "$tmp"/failed.*; do
+		[ -e "$failure" ] || continue
+		failed=$((failed + 1))
+		cat "$failure"
+	done
 }
 
 # wants TEST SET ON: the kernels on which the arguments of this script, the rest, want
@@ -170,7 +176,7 @@ wants() {
 }
 
 # The tests to run, as: kernel, name, limit, command. Those that need no kernel come
-# first, as one is being built meanwhile.
+# first, while the kernels are built.
 plan() {
 	for kernel in host own normal debug kcsan; do
 		grep '^[a-z]' "$list" | while read -r name set on limit command; do
@@ -216,19 +222,16 @@ make_tmp
 plan "$@" >"$tmp/plan"
 if [ -n "$(to_build)" ]; then
 	build_programs
-	# shellcheck disable=SC2046	# Words.
-	[ -n "$asis" ] || build $(to_build) &
-	builder=$!
-	child=$builder
-fi
-# A test in a machine of its own waits for half of its time, so two of them run at
-# once, and beside the building of the next kernel.
-last=host
-while read -r kernel name limit command <&3; do
-	if [ "$kernel" != "$last" ]; then
-		last=$kernel
-		case $asis$kernel in own) built normal ;; normal | debug | kcsan) built "$kernel" ;; esac
+	if [ -z "$asis" ]; then
+		# shellcheck disable=SC2046	# Words.
+		build $(to_build) &
+		builder=$!
+		child=$builder
 	fi
+fi
+# A test in a machine of its own waits for half of its time, so two of them run at once.
+while read -r kernel name limit command <&3; do
+	[ "$kernel" = host ] || built
 	wait_while running at_least 2
 	begin "$name" "$kernel" "$limit" "$command"
 done 3<"$tmp/plan"
