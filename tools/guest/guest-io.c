@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Direct I/O of 4 KiB each, one by one, between anywhere on a disk and anywhere in
- * memory, for init.sh. Writes each block of the disk once, in an order that
- * no readahead follows, then reads each once in another, from and to a random page.
- * All words of a block tell the round and the block, so that data of another block,
- * of a round before, and torn data is found.
+ * memory, for init.sh. Each block of the disk is written once, in an order that no
+ * readahead follows, then read once in another order, from and to a random page.
+ * All words of a block tell the round and the block, so data of another block or of
+ * an earlier round is found, and so is torn data.
  *
  * usage: guest-io DEVICE DISK_MIB MEMORY_MIB, the first a power of two
  * Prints "ok write=IOPS read=IOPS", or begins with "bad" or "error".
@@ -35,7 +35,7 @@ static unsigned long next(void)
 	return seed;
 }
 
-/* No two of a round are equal. */
+/* No two words of a round are equal. */
 static unsigned long word(unsigned long round, unsigned long block, unsigned int i)
 {
 	return round ^ (block * WORDS + i);
@@ -74,7 +74,7 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-/* Per second. An odd factor permutes the numbers below a power of two. */
+/* Returns blocks per second. An odd factor permutes the numbers below a power of two. */
 static double all_blocks(const char *what, unsigned long round,
 			 int (*one)(unsigned long, unsigned long, unsigned long *))
 {

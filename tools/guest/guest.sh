@@ -27,11 +27,11 @@ USAGE
 }
 
 parts='boot,transient,static,drills,unbind'
-ktap='' kernel=normal limit=1500 accel=kvm file=$BUILD/guest.txt
+ktap='' kernel=normal limit=1500 accel=kvm rounds=4 file=$BUILD/guest.txt
 while getopts ckK:j:h opt; do
 	case $opt in
-	c) accel=tcg limit=3600 file=$BUILD/guest-count.txt ;;
-	k) ktap=1 ;;
+	c) accel=tcg limit=3600 rounds=2 file=$BUILD/guest-count.txt ;;
+	k) ktap=1 rounds=1 ;;
 	K) kernel=$OPTARG ;;
 	j) parts=$OPTARG ;;
 	h) usage; exit 0 ;;
@@ -39,7 +39,7 @@ while getopts ckK:j:h opt; do
 	esac
 done
 if [ -z "$ktap" ] && [ "$parts" = boot,transient,static,drills,unbind ]; then
-	# Often, as the clock is the wall's and the emulator knows its way later.
+	# Three times, as other load disturbs the clock, and the emulator gets faster.
 	parts=transient,static,transient,static,transient,static
 	[ $accel = kvm ] || parts=transient,static
 fi
@@ -52,8 +52,8 @@ command -v cpio >/dev/null || die "no cpio (Debian: cpio)"
 
 out=$BUILD/guest/$(echo "$parts" | tr , -)
 [ $accel = kvm ] || out=$out-count
-# The root of the guest, and what is left of the last run.
 rm -rf "$out"
+# The root of the guest
 mkdir -p "$out/root/bin" "$out/root/dev" "$out/root/tmp"
 cp "$busybox" "$out/root/bin/busybox"
 gcc -O2 -Wall -static -o "$out/root/bin/guest-io" "$tools/guest/guest-io.c"
@@ -68,16 +68,18 @@ if [ "$parts" = tib ]; then
 	set -- -b 1024 -a dax.memmap=transient
 fi
 
-# With KVM by the wall clock: with -icount, KVM on emulated SVM stops too often.
+# The machine counts instructions only without KVM: on SVM emulated with -icount, KVM
+# stops too often.
 [ $accel = kvm ] || set -- "$@" -c
 machine() {
 	"$tools/vm/vm.sh" -n -k "$kernel" -o "$out/vm" -t "$limit" "$@" env \
-		IMAGE="$image" INITRAMFS="$out/initramfs" STATIC="$out/static/console.log" ACCEL=$accel \
+		IMAGE="$image" INITRAMFS="$out/initramfs" STATIC="$out/static/console.log" ACCEL=$accel ROUNDS=$rounds \
 		sh "$tools/guest/machine.sh" "$parts" >"$out/vm.log" 2>&1
 }
 
-# Now and then, TCG's SVM loses a guest, on any memory. That one failure, see lost()
-# there, has a second try, and it is told. tests/list has time for both.
+# Now and then, TCG's SVM loses a guest, on any memory. Only that failure, which lost() in
+# lib.sh recognizes, has a second try, and a note tells it. The limit in tools/test/list
+# allows for both.
 rc=0
 machine "$@" || rc=$?
 note=''
@@ -97,10 +99,10 @@ if [ "$rc" != 0 ]; then
 fi
 [ -z "$ktap" ] && [ -s "$out/vm/figures" ] || exit 0
 
-# Fields of figures: memory, name, value. Of more than one, the median.
+# The fields of figures are memory, name and value. A cell is the median of its values.
 table() {
 	awk -F '\t' '
-	# Sorted as they come.
+	# Each value is put where it belongs in the order of those before.
 	{
 		for (i = ++nr[$1, $2]; i > 1 && v[$1, $2, i - 1] > $3 + 0; i--)
 			v[$1, $2, i] = v[$1, $2, i - 1]

@@ -1,9 +1,9 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=dash
-# The init of the guest that machine.sh starts in the virtual machine. Does the
-# jobs of job=NAME[,ARG...] on its command line, then those that come in as
-# lines (NAME ARG...) on the console. A line of result each on the console,
+# The init of the guest that machine.sh starts. It does the jobs of job=NAME[,ARG...] on
+# its command line, then those that come as lines (NAME ARG...) on the console, and
+# writes a line for each to the console,
 #   guest: NAME[ ARG] ok|bad|error [KEY=VALUE ...]
 # where bad is wrong data and error an I/O that failed.
 set -u
@@ -21,10 +21,10 @@ mkfifo open
 
 say() { echo "guest: $*"; }
 
-# Microseconds, of less than two days.
+# Microseconds; they begin again at 0 every 100000 s.
 now() { adjtimex | awk '/time.tv_sec:/ { s = $2 % 100000 } /time.tv_usec:/ { printf "%.0f", s * 1000000 + $2 }'; }
 
-# pattern MIB FILE: other data each time.
+# pattern MIB FILE: its data differs each time.
 pattern() { dd if=/dev/urandom of="$2" bs=1M count="$1" status=none; }
 
 store() { dd if="$1" of="/dev/$2" bs=1M oflag=direct conv=notrunc status=none; }
@@ -52,8 +52,8 @@ disk() {
 	say "disk $1 ok sum=${sum%% *} mib=$2 write=$(rate "$2" $wt) read=$(rate "$2" $rt)"
 }
 
-# io DEV MIB: the same without an end, a line for each round, in the background.
-# After an error it goes on.
+# io DEV MIB: the same without an end, a line for each round, in the background. It goes
+# on after an error, but not so fast that the console is full of them.
 io() {
 	round=0
 	while :; do
@@ -71,11 +71,11 @@ io() {
 	done 2>/dev/null
 }
 
-# random DEV MIB RAM: see guest-io.c. RAM MiB of the guest's memory take part.
+# random DEV MIB RAM: guest-io, with RAM MiB of the guest's memory.
 random() { say "random $1 $(guest-io "/dev/$1" "$2" "$3")"; }
 
-# net MIB: the host's port 5001 takes, 5002 gives. The open FIFO is an input
-# that does not end, at which nc would.
+# net MIB: send to the machine's port 5001, receive from 5002. nc would end at the end of
+# its input, so that is a FIFO which does not end.
 net() {
 	ip link set lo up
 	ip link set eth0 up
@@ -93,7 +93,7 @@ net() {
 	rm out in
 }
 
-# share MIB: the file "out" to the host by 9p, "given" from it.
+# share MIB: write the file "out" by 9p, read the file "given".
 share() {
 	mkdir -p share
 	mount -t 9p -o trans=virtio,version=9p2000.L share share || { say "share error mount"; return; }
@@ -104,17 +104,17 @@ share() {
 	say "share ok sent=${sum%% *} received=${got%% *}"
 }
 
-# flood: frames to nobody without an end, in the background. They are long, so that
-# vhost does not copy them.
+# flood: send frames to nobody without an end, in the background. vhost copies short
+# frames, so these are long.
 flood() {
 	ip link set eth0 up
 	ip addr add 10.7.0.2/24 dev eth0
 	arp -s 10.7.0.9 52:54:00:00:07:09
-	# It ends when the queue is full.
+	# ping ends when the queue is full.
 	while :; do ping -q -s 8000 -i 0.03 10.7.0.9; sleep 0.2; done >/dev/null 2>&1
 }
 
-# keep MIB, then kept: data in memory, still there?
+# keep MIB, then kept: whether the data is still in memory.
 keep() {
 	pattern "$1" kept
 	md5sum <kept >kept.sum
@@ -141,7 +141,7 @@ job() {
 	disk | random | net | share | keep | kept | fill | ram) "$@" ;;
 	io | flood) "$@" & ;;
 	roam) shift; while :; do random "$@"; done & ;;
-	crash) exit 1 ;;	# An init that ends is a panic.
+	crash) exit 1 ;;	# The kernel panics when its init ends.
 	reboot) reboot -f ;;
 	off) poweroff -f ;;
 	*) say "$1 error no such job" ;;
@@ -153,7 +153,7 @@ read -r cmdline </proc/cmdline
 for word in $cmdline; do
 	case $word in
 	job=*)
-		# shellcheck disable=SC2046	# Words are what it is for.
+		# shellcheck disable=SC2046	# Words
 		job $(echo "${word#job=}" | tr , ' ') ;;
 	esac
 done
