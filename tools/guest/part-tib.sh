@@ -55,9 +55,11 @@ splits() {
 		# shellcheck disable=SC2086	# Words.
 		as_on_a_host daxctl $command >daxctl.log 2>&1 || { tail -n 1 daxctl.log; return 1; }
 	done
+	daxctl list >daxctl.list
 	for dev in $slices; do
-		[ "$(daxctl list -d "$dev" | jq -r '.[] | "\(.size) \(.mode) \(.state)"')" = '274877906944 devdax null' ] ||
-			{ daxctl list | jq -c .; return 1; }
+		jq -e --arg dev "$dev" 'any(.chardev == $dev and .size == 274877906944 and
+			.mode == "devdax" and .state == null)' daxctl.list >jq.log ||
+			{ jq -c . daxctl.list; return 1; }
 		[ "$(cat /sys/bus/dax/devices/"$dev"/memmap)" = transient ] ||
 			{ echo "$dev has a static memmap"; return 1; }
 	done
