@@ -26,7 +26,7 @@ USAGE
 packages() {
 	case $1 in
 	build) echo git make gcc libc6-dev flex bison bc libelf-dev libssl-dev \
-		ccache xz-utils kmod cpio python3 perl pkg-config \
+		ccache xz-utils lz4 kmod cpio python3 perl pkg-config \
 		libaio-dev liburing-dev libcap-dev libibverbs-dev \
 		ca-certificates curl ;;
 	vm) echo qemu-system-x86 fio jq busybox-static trace-cmd bpftrace \
@@ -51,7 +51,7 @@ missing() {
 # A machine without dpkg: name the commands that are not there.
 check_commands() {
 	absent=''
-	for c in git make gcc flex bison bc ccache xz kmod cpio python3 perl; do
+	for c in git make gcc flex bison bc ccache xz lz4 kmod cpio python3 perl; do
 		command -v "$c" >/dev/null || absent="$absent $c"
 	done
 	[ -z "$absent" ] || die "not Debian, please install:$absent"
