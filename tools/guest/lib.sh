@@ -7,12 +7,13 @@ nullb=/sys/kernel/config/nullb
 target=/sys/kernel/config/target
 tpg=$target/vhost/naa.5001405000000001/tpgt_1
 
-# disk_make NAME [NS]: a disk /dev/NAME; with NS, each of its requests takes so long.
+# disk_make NAME [MS]: a disk /dev/NAME; with MS, each of its requests takes so long.
+slow_ms=500
 disk_make() {
 	mkdir $nullb/"$1"
 	if [ -n "${2:-}" ]; then
 		echo 2 >$nullb/"$1"/irqmode
-		echo "$2" >$nullb/"$1"/completion_nsec
+		echo $(($2 * 1000000)) >$nullb/"$1"/completion_nsec
 	fi
 	echo 256 >$nullb/"$1"/size
 	echo 1 >$nullb/"$1"/memory_backed
@@ -257,7 +258,10 @@ populates() {
 	[ "$after" -gt "$before" ] || { echo "it did not populate any block"; return 1; }
 }
 
-# For a guest with a request of the slow disk under way
-in_flight() {
-	awk '$1 + $2 == 0 { exit 1 }' /sys/block/slow/inflight && [ "$(dax_pool live)" != 0 ]
+# The slow disk has requests, and their blocks are there. No process is started for the
+# first, as requests end while one starts.
+requests() {
+	read -r reads writes </sys/block/slow/inflight
+	requests=$((reads + writes))
 }
+in_flight() { requests && [ $requests != 0 ] && [ "$(dax_pool live)" != 0 ]; }

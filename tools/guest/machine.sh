@@ -97,7 +97,7 @@ set_up() {
 	for disk in guest0 guest1 guest2; do
 		disk_make $disk
 	done
-	disk_make slow 1000000000
+	disk_make slow $slow_ms
 	tap_make
 	target_make
 }

@@ -36,7 +36,7 @@ unbound_under_it() {
 	begun=$(now)
 	dax_unbind &
 	within 20 ended $! || { echo "unbind hangs"; return 1; }
-	echo "# unbound after $((($(now) - begun) * 10)) ms, with a request in flight of 1 s at most"
+	echo "# unbound after $((($(now) - begun) * 10)) ms, with requests in flight of $slow_ms ms at most"
 }
 
 stopped() { grep -q 'kvm run failed Bad address' "$err"; }
