@@ -16,7 +16,7 @@ figures=/run/out/figures
 # What all parts share
 ram=512		# MiB of a guest
 cpu=1		# of the machine, which a guest has to itself
-patience=1	# multiplies limits in seconds
+patience=3	# multiplies limits in seconds, for a machine with other load
 # A check needs one round of little data, the table a median of more.
 case $ROUNDS in
 1) disk_mib=4 net_mib=1 random_mib=1 ;;
