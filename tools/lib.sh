@@ -3,24 +3,70 @@
 # shellcheck shell=sh disable=SC2034,SC2154	# The variables are for them.
 
 me=${0##*/}
-# For the tests of the scripts: REPO, another series/ and overlay, and
-# BASE_VERSION, another file than base.version.
-top=$(cd "${REPO:-$tools/..}" && pwd)
-BUILD=${BUILD:-$top/build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-JOBS=${JOBS:-$(nproc)}
-linux=$BUILD/linux
-
 say() { echo "$me: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-# Called by the trap. $child is what runs in the background, as pids.
-# shellcheck disable=SC2086,SC2317
+# check_path WHAT PATH: refuse what make, Kbuild, QEMU or the kernel's command line
+# would split or expand, and what the machine covers with file systems of its own.
+check_path() {
+	case $2 in
+	*[[:space:][:cntrl:]\"\'\`\$\\,:\;\#%\&*?\(\)\<\>\|\[\]{}!]*)
+		die "$1 may not have blanks, commas, colons, quotes or the like in its path: $2" ;;
+	/ | /tmp | /run | /run/out | /var | /dev | /dev/shm | /proc/* | /sys/*)
+		die "$1 may not be $2 itself" ;;
+	esac
+}
+
+# Without symbolic links, as a path in the machine leads to what the machine has.
+tools=$(cd "$tools" && pwd -P)
+checkout=${tools%/*}
+# For the tests of the scripts: REPO, another series/ and overlay, and
+# BASE_VERSION, another file than base.version.
+top=$(cd "${REPO:-$checkout}" && pwd -P)
+BUILD=$(realpath -m -- "${BUILD:-$top/build}")
+check_path 'the checkout' "$checkout"
+check_path BUILD "$BUILD"
+JOBS=${JOBS:-$(nproc)}
+linux=$BUILD/linux
+
+# log_end LOG [LINES]: the last lines of a log, of a console's too
+log_end() {
+	[ ! -s "$1" ] || tail -n "${2:-15}" "$1" | tr -d '\r' | sed 's/^/    /' >&2
+}
+
+# die_with_log LOG WORDS: what went wrong, and on the last line where all of it is
+die_with_log() {
+	log_end "$1"
+	failed_log=$1
+	shift
+	die "$*: see $failed_log"
+}
+
+# signal SIGNAL PID: to the group that the process leads, else to it alone
+signal() { kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2" 2>/dev/null || :; }
+
+# no_group PID: wait until nothing is left of the group that the process has led.
+no_group() {
+	for _ in $(seq 100); do
+		kill -s 0 -- "-$1" 2>/dev/null || return 0
+		sleep 0.1
+	done
+	say "10 s after its end, processes of group $1 are still there: killed"
+	kill -s KILL -- "-$1" 2>/dev/null || :
+}
+
+# Called by the trap. $child is what runs in the background, as pids: programs that
+# lead a group, and parts of a script, which end what they have started themselves.
+# shellcheck disable=SC2317
 cleanup() {
-	if [ -n "$child" ]; then
-		kill $child 2>/dev/null || :
-		wait $child 2>/dev/null || :
-	fi
+	trap '' INT TERM HUP
+	for pid in $child; do
+		signal TERM "$pid"
+	done
+	for pid in $child; do
+		wait "$pid" 2>/dev/null || :
+		no_group "$pid"
+	done
 	[ -z "$tmp" ] || rm -rf "$tmp"
 }
 
@@ -35,15 +81,22 @@ alone
 
 # A private directory in $tmp, gone at the end.
 make_tmp() {
-	mkdir -p "$BUILD"
-	tmp=$(mktemp -d "$BUILD/tmp.XXXXXX")
+	mkdir -p "$BUILD" 2>/dev/null && tmp=$(mktemp -d "$BUILD/tmp.XXXXXX" 2>/dev/null) ||
+		die "cannot write to $BUILD"
 }
 
-# attend COMMAND...: run it such that a signal ends it and this script at once. Its
+# background PROGRAM...: start it in a process group of its own, that nothing it
+# started is left when this script ends. (Unlike setsid, timeout leaves it the terminal,
+# to which sudo ties its permission. Limit 0 is none.)
+background() {
+	timeout -k 30 0 "$@" </dev/null &
+	child=$!
+}
+
+# attend PROGRAM...: run it such that a signal ends it and this script at once. Its
 # status is in $rc.
 attend() {
-	"$@" </dev/null &
-	child=$!
+	background "$@"
 	rc=0
 	wait "$child" || rc=$?
 	child=''
@@ -52,14 +105,13 @@ attend() {
 # What to add to a line of progress; a script may redefine it.
 progress() { :; }
 
-# run LOG WHAT COMMAND...: a long step. Its output goes to LOG, a line of
+# run LOG WHAT PROGRAM...: a long step. Its output goes to LOG, a line of
 # progress to the terminal every 20 seconds.
 run() {
 	run_log=$1 run_what=$2 run_time=0
 	shift 2
 	mkdir -p "${run_log%/*}"
-	"$@" </dev/null >"$run_log" 2>&1 &
-	child=$!
+	background "$@" >"$run_log" 2>&1
 	while kill -0 "$child" 2>/dev/null; do
 		sleep 1
 		run_time=$((run_time + 1))

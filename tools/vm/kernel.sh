@@ -66,7 +66,12 @@ KBUILD_BUILD_HOST=localhost
 export CCACHE_BASEDIR CCACHE_NOHASHDIR CCACHE_SLOPPINESS
 export KBUILD_BUILD_TIMESTAMP KBUILD_BUILD_USER KBUILD_BUILD_HOST
 
-kmake() { make -C "$src" O="$out" CC="${CC:-ccache gcc}" "$@"; }
+# kmake WHAT ARGS...
+kmake() {
+	what=$1
+	shift
+	run "$log" "$what" make -C "$src" O="$out" CC="${CC:-ccache gcc}" "$@"
+}
 
 # What the configuration is made of: the fragments, and the Kconfig files as
 # far as they are not the base's.
@@ -112,13 +117,12 @@ configure() {
 	[ "$hash" != "$(cat "$out/.fragments" 2>/dev/null)" ] || return 0
 	rm -f "$out/.fragments"
 	say "configuring $config in $out"
-	{
-		kmake tinyconfig
-		# shellcheck disable=SC2086
-		(cd "$out" && "$src/scripts/kconfig/merge_config.sh" -m -O "$out" \
-			.config $fragments)
-		kmake olddefconfig
-	} >"$log" 2>&1 </dev/null || die "configuration failed, see $log"
+	# shellcheck disable=SC2086
+	kmake "configuring $config" tinyconfig &&
+		run "$log" "configuring $config" env -C "$out" \
+			"$src/scripts/kconfig/merge_config.sh" -m -O "$out" .config $fragments &&
+		kmake "configuring $config" olddefconfig ||
+		die_with_log "$log" "configuration failed"
 	missed=$(not_taken)
 	[ -z "$missed" ] || [ -n "$tolerant" ] ||
 		die "$config: did not take:$missed"
@@ -129,6 +133,14 @@ configure() {
 progress() {
 	done_now=$(grep -c '^  [A-Z]' "$log") || :
 	echo "($done_now steps, ${steps:-about 3000} in a build from scratch)"
+}
+
+# The first error and what follows it, and the rest is in the log.
+no_build() {
+	grep -m 1 -A 14 -E 'error:|undefined reference|^make.*\*\*\*' "$log" >"$log.error" ||
+		tail -n 15 "$log" >"$log.error"
+	log_end "$log.error"
+	die "$config does not build: $(head -n 1 "$log.error"): see $log"
 }
 
 build() {
@@ -142,12 +154,8 @@ build() {
 	start=$(date +%s)
 	# A fragment can set variables of the Makefiles too.
 	# shellcheck disable=SC2046,SC2086
-	if ! run "$log" "building $config" \
-		make -C "$src" O="$out" CC="${CC:-ccache gcc}" -j"$JOBS" \
-		$(sed -n 's/^# make: //p' $fragments) $targets; then
-		first=$(grep -m 1 -E 'error:|undefined reference|^make.*\*\*\*' "$log") || :
-		die "$config does not build: ${first:-no error told}: see $log"
-	fi
+	kmake "building $config" -j"$JOBS" $(sed -n 's/^# make: //p' $fragments) $targets ||
+		no_build
 	count=$(grep -c '^  [A-Z]' "$log") || :
 	[ -n "$wanted" ] || [ "$count" -le "${steps:-0}" ] || echo "$count" >"$out/.steps"
 	say "${wanted:-$out/arch/x86/boot/bzImage} is ready ($count steps, $(($(date +%s) - start)) s)"
