@@ -9,11 +9,11 @@ die() { say "$*"; exit 1; }
 # check_path WHAT PATH: refuse what make, Kbuild, QEMU or the kernel's command line
 # would split or expand, and what the machine covers with file systems of its own.
 check_path() {
+	[ "$(printf %s "$2" | LC_ALL=C tr -d 'a-zA-Z0-9/._+@~=\200-\377-' | wc -c)" = 0 ] ||
+		die "no blanks, commas, colons, quotes or the like in the path of $1, please: $2"
 	case $2 in
-	*[[:space:][:cntrl:]\"\'\`\$\\,:\;\#%\&*?\(\)\<\>\|\[\]{}!]*)
-		die "$1 may not have blanks, commas, colons, quotes or the like in its path: $2" ;;
 	/ | /tmp | /run | /run/out | /var | /dev | /dev/shm | /proc/* | /sys/*)
-		die "$1 may not be $2 itself" ;;
+		die "$1 cannot be $2, which the machine has of its own" ;;
 	esac
 }
 
@@ -81,8 +81,8 @@ alone
 
 # A private directory in $tmp, gone at the end.
 make_tmp() {
-	mkdir -p "$BUILD" 2>/dev/null && tmp=$(mktemp -d "$BUILD/tmp.XXXXXX" 2>/dev/null) ||
-		die "cannot write to $BUILD"
+	mkdir -p "$BUILD" 2>/dev/null || die "cannot make $BUILD"
+	tmp=$(mktemp -d "$BUILD/tmp.XXXXXX" 2>/dev/null) || die "cannot write to $BUILD"
 }
 
 # background PROGRAM...: start it in a process group of its own, that nothing it

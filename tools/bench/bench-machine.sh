@@ -140,7 +140,7 @@ gup_cache0() {
 fio_run() {
 	DISK=$disk IOMEM=$1 ENGINE=$2 DEPTH=$3 RW=$4 BS=$5 SIZE=$6 \
 		fio --output-format=json --output="$tmp/json" \
-		"$tools/fio/bench.fio" >"$tmp/log" 2>&1 ||
+		"$tools/bench/fio/bench.fio" >"$tmp/log" 2>&1 ||
 		die "fio $1 $2 $4: $(grep -m 1 -h 'err' "$tmp/log" "$tmp/json" || echo failed)"
 }
 

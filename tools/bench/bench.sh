@@ -34,7 +34,7 @@ USAGE
 }
 
 out=$BUILD/bench
-bench_jq() { jq -L "$tools" "$@"; }
+bench_jq() { jq -L "$tools/bench" "$@"; }
 
 # The long steps, which tell how far they are.
 progress() { echo "$(wc -l <"$out/$step/stdout" 2>/dev/null || echo 0) figures"; }
@@ -59,10 +59,10 @@ machine() {
 		rc=$?
 	case $rc in
 	0) ;;
-	2 | 12[456]) die "$step: $(tail -n 1 "$out/$step.log")" ;;
-	*) die "$step: $(tail -n 1 "$out/$step/stderr"): see $out/$step" ;;
+	2 | 12[456]) die_with_log "$out/$step.log" "$step: the machine failed" ;;
+	*) die_with_log "$out/$step/stderr" "$step: the command in the machine failed" ;;
 	esac
-	[ -s "$out/$step/stdout" ] || die "$step: no figures: see $out/$step"
+	[ -s "$out/$step/stdout" ] || die_with_log "$out/$step/stderr" "$step: no figures"
 }
 
 # aligned WIDTH: tab-separated cells, the first one WIDTH wide, those that follow
@@ -144,7 +144,7 @@ picture() {
 		bench_jq -rs "include \"bench\"; panel_$panel" "$json" >"$tmp/$panel.dat"
 	done
 	gnuplot -e "dir='$tmp'" "$tools/bench/bench.gnuplot" >"$out/gnuplot.log" 2>&1 ||
-		die "no picture: $(tail -n 1 "$out/gnuplot.log"): see $out/gnuplot.log"
+		die_with_log "$out/gnuplot.log" "no picture"
 	mv "$tmp/bench.svg" "$out/bench.svg"
 }
 

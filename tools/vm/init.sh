@@ -18,9 +18,27 @@ mount -t devpts devpts /dev/pts
 for dir in /tmp /run /var /dev/shm; do
 	mount -t tmpfs tmpfs "$dir"
 done
-mkdir -p /run/out /run/lock /var/tmp /var/log
+mkdir -p /run/lock /var/tmp /var/log
 chmod 1777 /tmp /var/tmp /dev/shm
-mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=262144 out /run/out
+
+read -r cmdline </proc/cmdline
+for word in $cmdline; do
+	case $word in
+	vm.tools=*) export TOOLS="${word#*=}" ;;
+	vm.build=*) build=${word#*=} ;;
+	vm.shell=1) shell=1 ;;
+	esac
+done
+
+# share TAG DIRECTORY OPTIONS: one of the host's, at a place that a tmpfs may cover
+share() {
+	mkdir -p "$2"
+	mount -t 9p -o "trans=virtio,version=9p2000.L,msize=262144,$3" "$1" "$2"
+}
+share out /run/out cache=none
+share checkout "${TOOLS%/*}" ro,cache=loose
+share build "$build" ro,cache=loose
+
 ln -sf /proc/self/fd /dev/fd 2>/dev/null || :
 echo "|/bin/false" >/proc/sys/kernel/core_pattern
 hostname vm
@@ -28,13 +46,6 @@ hostname vm
 echo on >/proc/sys/kernel/printk_devkmsg 2>/dev/null || :
 ip link set lo up 2>/dev/null || :
 
-read -r cmdline </proc/cmdline
-for word in $cmdline; do
-	case $word in
-	vm.tools=*) export TOOLS="${word#*=}" ;;
-	vm.shell=1) shell=1 ;;
-	esac
-done
 cd /tmp
 
 rc=0

@@ -111,18 +111,21 @@ not_taken() {
 		}'
 }
 
+# shellcheck disable=SC2086	# Files
+make_config() {
+	kmake "configuring $config" tinyconfig &&
+		run "$log" "configuring $config" env -C "$out" \
+			"$src/scripts/kconfig/merge_config.sh" -m -O "$out" .config $fragments &&
+		kmake "configuring $config" olddefconfig
+}
+
 configure() {
 	mkdir -p "$out" "${log%/*}"
 	hash=$(config_hash)
 	[ "$hash" != "$(cat "$out/.fragments" 2>/dev/null)" ] || return 0
 	rm -f "$out/.fragments"
 	say "configuring $config in $out"
-	# shellcheck disable=SC2086
-	kmake "configuring $config" tinyconfig &&
-		run "$log" "configuring $config" env -C "$out" \
-			"$src/scripts/kconfig/merge_config.sh" -m -O "$out" .config $fragments &&
-		kmake "configuring $config" olddefconfig ||
-		die_with_log "$log" "configuration failed"
+	make_config || die_with_log "$log" "configuration failed"
 	missed=$(not_taken)
 	[ -z "$missed" ] || [ -n "$tolerant" ] ||
 		die "$config: did not take:$missed"

@@ -11,9 +11,11 @@ usage() {
 	cat <<USAGE
 usage: $me [options] [--] command [argument ...]
        $me [options] -i
+       $me [options] -C
 
 Boots a kernel in QEMU and runs the command in it, as root. The root file
-system is the host's, read-only, with empty /tmp, /run and /var on top.
+system is the host's, read-only, with empty /tmp, /run and /var on top; the
+checkout and BUILD are at their paths, also below these.
 
   -k KERNEL   normal, debug, or the path of a bzImage (default: normal)
   -m RAM      memory of the machine (default: 7G, see below)
@@ -26,6 +28,9 @@ system is the host's, read-only, with empty /tmp, /run and /var on top.
   -c          count instructions (-icount): one CPU, time independent of load
   -i          no command: a shell on the console
   -n          keep quiet: leave the command's output in DIR only
+  -C          boot nothing: check that QEMU has all of the machine, and that memory
+              and disk suffice for it, the tree and the kernel, as far as these
+              are not built yet (2 s)
 
 DIR gets stdout, stderr, status, dmesg and console.log. The machine sees it
 as /run/out, writable.
@@ -53,8 +58,8 @@ quote() {
 	echo
 }
 
-kernel=normal ram=7G cpus=2 big='' append='' limit=300 out='' extra='' icount='' shell='' quiet=''
-while getopts k:m:b:a:t:o:q:cinh opt; do
+kernel=normal ram=7G cpus=2 big='' append='' limit=300 out='' extra='' icount='' shell='' quiet='' check=''
+while getopts k:m:b:a:t:o:q:cinCh opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	m) ram=$OPTARG ;;
@@ -66,35 +71,43 @@ while getopts k:m:b:a:t:o:q:cinh opt; do
 	c) icount=1 ;;
 	i) shell=1 ;;
 	n) quiet=1 ;;
+	C) check=1 ;;
 	h) usage; exit 0 ;;
 	*) usage >&2; exit 2 ;;
 	esac
 done
 shift $((OPTIND - 1))
-[ -n "$shell" ] || [ $# -gt 0 ] || { usage >&2; exit 2; }
+[ -n "$shell$check" ] || [ $# -gt 0 ] || { usage >&2; exit 2; }
 
 case $kernel in
 */*) image=$kernel ;;
 *) image=$BUILD/out/$kernel/arch/x86/boot/bzImage ;;
 esac
-[ -r "$image" ] || die "no kernel at $image: run make kernel"
-case $tools in *[[:space:]]*) die "no blanks in the path, please: $tools" ;; esac
 command -v qemu-system-x86_64 >/dev/null ||
 	die "qemu-system-x86_64 is missing (Debian: qemu-system-x86)"
 
-if [ -z "$out" ]; then
-	mkdir -p "$BUILD/vm"
-	out=$(mktemp -d "$BUILD/vm/$(date +%H%M%S)-XXXXXX")
-fi
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
-case $out in *[[:space:],]*) die "no blanks or commas in the path, please: $out" ;; esac
-cd "$out"
-rm -f stdout stderr status dmesg console.log complaints command
-: >stdout
-: >stderr
-if [ -z "$shell" ]; then
-	quote "$@" >"$out/command"
+# Sets $out, makes it the current directory and empties it.
+results() {
+	if [ -z "$out" ]; then
+		mkdir -p "$BUILD/vm"
+		out=$(mktemp -d "$BUILD/vm/$(date +%H%M%S)-XXXXXX")
+	fi
+	mkdir -p "$out"
+	out=$(cd "$out" && pwd -P)
+	check_path 'the directory of results' "$out"
+	cd "$out"
+	rm -f stdout stderr status dmesg console.log first-complaint complaints command
+	: >stdout
+	: >stderr
+}
+
+make_tmp
+if [ -n "$check" ]; then
+	out=$tmp
+else
+	[ -r "$image" ] || die "no kernel at $image: run make kernel"
+	results
+	[ -n "$shell" ] || quote "$@" >"$out/command"
 fi
 
 # The machine. The q35 puts 2 GiB of 7 below 4 GiB and 5 above.
@@ -124,7 +137,7 @@ esac
 
 cmdline="console=ttyS0 root=root rootfstype=9p ro
 	rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=262144
-	init=$tools/vm/init.sh vm.tools=$tools vm.shell=$shell
+	init=$tools/vm/init.sh vm.tools=$tools vm.build=$BUILD vm.shell=$shell
 	panic=-1 oops=panic log_buf_len=4M
 	rcupdate.rcu_cpu_stall_timeout=120
 	null_blk.nr_devices=1 null_blk.gb=1 null_blk.memory_backed=1
@@ -136,7 +149,6 @@ cmdline="console=ttyS0 root=root rootfstype=9p ro
 cmdline=$(printf '%s ' $cmdline)
 
 # They are sparse.
-make_tmp
 truncate -s 1G "$tmp/disk.raw"
 truncate -s 16M "$tmp/bounced.raw"
 case ${ACCEL:-tcg} in
@@ -148,32 +160,84 @@ if [ -n "$icount" ]; then
 	accel='-accel tcg,thread=single -icount shift=0,sleep=off -smp 1'
 fi
 
-# Started below either in the background or on the terminal.
+# share TAG PATH ACCESS: what a directory becomes for QEMU
+share() { echo "local,path=$2,$3security_model=none,multidevs=remap,mount_tag=$1"; }
+
+# Started below in the background, on the terminal, or without a kernel.
 qemu() {
 	# shellcheck disable=SC2086	# $accel and $extra are lists.
 	exec timeout --foreground -k 5 "$limit" qemu-system-x86_64 \
 		-machine q35 -cpu "$cpu" $accel -m "$ram" \
 		-nodefaults -no-user-config -display none -no-reboot \
-		-kernel "$image" -append "$cmdline" \
-		-virtfs local,path=/,readonly=on,security_model=none,multidevs=remap,mount_tag=root \
-		-virtfs local,path="$out",security_model=none,multidevs=remap,mount_tag=out \
+		-virtfs "$(share root / readonly=on,)" \
+		-virtfs "$(share out "$out" '')" \
 		-drive file="$tmp/disk.raw",if=none,id=vda,format=raw,cache=writeback,aio=threads \
 		-device virtio-blk-pci,drive=vda \
 		-device virtio-rng-pci \
 		-device intel-iommu,intremap=off -device edu \
 		-drive file="$tmp/bounced.raw",if=none,id=vdb,format=raw \
 		-device virtio-blk-pci,drive=vdb,serial=bounced,disable-legacy=on,iommu_platform=on \
+		-virtfs "$(share checkout "$checkout" readonly=on,)" \
+		-virtfs "$(share build "$BUILD" readonly=on,)" \
 		$extra "$@"
 }
+boot() { qemu -kernel "$image" -append "$cmdline" "$@"; }
+
+# MiB: what the machine takes of this one's memory (the demo, the largest test), what is
+# below BUILD for the tree, for each kernel, and for all else.
+need_memory=2000
+need_tree=2600
+need_kernel=700
+need_debug=2000
+need_rest=300
+
+# A machine that is paused, and has no kernel, is asked to quit.
+check_qemu() {
+	limit=20
+	echo quit | (qemu -S -monitor stdio) >"$tmp/monitor" 2>"$tmp/qemu.log" ||
+		die "QEMU cannot be started with this machine: $(grep -v ' warning: ' "$tmp/qemu.log" | head -n 1)"
+}
+
+check_memory() {
+	have=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
+	[ "$have" -ge "$need_memory" ] ||
+		die "not enough memory: $have MiB are available, the machine takes $need_memory MiB"
+}
+
+check_disk() {
+	need=$need_rest
+	[ -d "$linux" ] || need=$((need + need_tree))
+	case $image in
+	*/debug/*) [ -e "$image" ] || need=$((need + need_debug)) ;;
+	*) [ -e "$image" ] || need=$((need + need_kernel)) ;;
+	esac
+	have=$(df -Pk "$BUILD" | awk 'NR == 2 { print int($4 / 1024) }')
+	[ "$have" -ge "$need" ] ||
+		die "not enough disk: $have MiB are free for $BUILD, what is still to be built takes $need MiB"
+}
+
+check_readable() {
+	closed=$(find "$checkout" -path "$BUILD" -prune -o -name .git -prune -o \
+		! -readable -print -quit)
+	[ -z "$closed" ] || die "$closed cannot be read, which the machine has to do as $(id -un)"
+}
+
+if [ -n "$check" ]; then
+	check_readable
+	check_memory
+	check_disk
+	check_qemu
+	exit 0
+fi
 
 if [ -n "$shell" ]; then
 	limit=0
-	(qemu -chardev stdio,id=con,logfile=console.log,signal=off -serial chardev:con)
+	(boot -chardev stdio,id=con,logfile=console.log,signal=off -serial chardev:con)
 	exit
 fi
 
 machine() {
-	qemu -serial file:console.log </dev/null >qemu.log 2>&1 &
+	boot -serial file:console.log </dev/null >qemu.log 2>&1 &
 	child=$!
 	if [ -z "$quiet" ]; then
 		tail -q -s 0.2 --pid="$child" -n +1 -f stdout &
@@ -193,28 +257,39 @@ if crashed_early "$rc" console.log; then
 	machine
 fi
 
+# died LOG STATUS WORDS
+died() {
+	log_end "$1"
+	say "$3: see $out/$1"
+	exit "$2"
+}
+
 if [ "$rc" = 124 ] || [ "$rc" = 137 ]; then
-	say "time limit of $limit s: see $out/console.log"
-	exit 124
+	died console.log 124 "time limit of $limit s"
 fi
+[ -s console.log ] || died qemu.log 125 "the machine did not start: $(head -n 1 qemu.log)"
 # A complaint says more than the missing status that follows from it.
 bad=0
 "$tools/vm/console-check.sh" console.log >complaints || bad=$?
+complaint=$(head -n 1 complaints)
 if [ "$bad" != 0 ]; then
-	say "the kernel complained: $(head -n 1 complaints): see $out/console.log"
+	grep -aF -m 1 -A 14 -e "$complaint" console.log >first-complaint || :
+	log_end first-complaint
 fi
+why=''
 if [ ! -s status ] && [ "$rc" -gt 128 ]; then
-	say "QEMU crashed (status $rc): see $out/console.log"
-	exit 125
-elif [ ! -s console.log ]; then
-	say "the machine did not start: $(head -n 1 qemu.log): see $out/qemu.log"
-	exit 125
+	why="QEMU crashed (status $rc)"
 elif [ ! -s status ]; then
-	say "the machine died before the command ended: see $out/console.log"
-	exit 125
+	why='the machine died before the command ended'
 elif ! grep -q 'reboot: Power down' console.log; then
-	say "the machine did not shut down in order: see $out/console.log"
-	exit 125
+	why='the machine did not shut down in order'
 fi
-[ "$bad" = 0 ] || exit 126
+if [ -n "$why" ]; then
+	[ "$bad" = 0 ] || say "the kernel complained: $complaint"
+	died console.log 125 "$why"
+fi
+if [ "$bad" != 0 ]; then
+	say "the kernel complained: $complaint: see $out/console.log"
+	exit 126
+fi
 exit "$(cat status)"
