@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 # Every entry point of the repository. Each target does its own set-up.
 
+# Neither make nor Kbuild can do with blanks. What else a path may not have, each script
+# tells at once (tools/lib.sh).
+ifneq ($(words $(CURDIR)),1)
+$(error no blanks in the path of the checkout, please: $(CURDIR))
+endif
 BUILD ?= build
+ifneq ($(words $(BUILD)),1)
+$(error no blanks in BUILD, please: $(BUILD))
+endif
 JOBS ?= $(shell nproc)
 override BUILD := $(abspath $(BUILD))
 export BUILD JOBS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps deps-check tree kernel kernel-debug shell demo test test-all guest guest-count \
+.PHONY: help deps deps-check preflight tree kernel kernel-debug shell demo test test-all guest guest-count \
 	bench bench-base size format-patch refresh check bisect clean distclean
 
 help: ## this list
@@ -40,10 +48,10 @@ guest-count: kernel ## the same without KVM, by instructions: slower, undisturbe
 
 # --- Test it
 
-test: tree ## what takes minutes, on one kernel
+test: preflight tree ## what takes minutes, on one kernel
 	@tools/test/test.sh $(or $(T),test)
 
-test-all: tree ## everything, with the debug kernel, guests, 1 TiB, hibernation
+test-all: preflight tree ## everything, with the debug kernel, guests, 1 TiB, hibernation
 	@tools/test/test.sh all
 
 check: deps-check tree ## checkpatch, sparse, W=1, kernel-doc, shellcheck
@@ -74,10 +82,14 @@ size: kernel ## what the series adds to the kernel's image
 tree: deps ## the base with the series as commits, in build/linux
 	@tools/series/compose.sh
 
-kernel: tree ## build the kernel under test
+# What can fail is tried before what takes long.
+preflight: deps
+	@tools/vm/vm.sh -C
+
+kernel: preflight tree ## build the kernel under test
 	@tools/vm/kernel.sh normal
 
-kernel-debug: tree ## build it with KASAN, lockdep and other checkers
+kernel-debug: preflight tree ## build it with KASAN, lockdep and other checkers
 	@tools/vm/kernel.sh debug
 
 refresh: deps ## write the commits of build/linux back to the series
@@ -87,13 +99,11 @@ format-patch: tree ## the series as one would mail it (SIGNOFF=1 signs off)
 	@tools/series/format-patch.sh
 
 clean: ## remove what was built, keep the tree
-	rm -rf $(BUILD)/out $(BUILD)/side $(BUILD)/log $(BUILD)/vm $(BUILD)/patches $(BUILD)/tmp.* \
-		$(BUILD)/test $(BUILD)/demo $(BUILD)/demo.txt $(BUILD)/guest $(BUILD)/kunit \
-		$(BUILD)/user $(BUILD)/model $(BUILD)/bench $(BUILD)/size.txt \
-		$(BUILD)/programs $(BUILD)/guest.txt $(BUILD)/guest-count.txt
+	[ ! -d "$$BUILD" ] || { cd "$$BUILD" && rm -rf out side log vm patches tmp.* test demo \
+		demo.txt guest kunit user model bench size.txt programs guest.txt guest-count.txt; }
 
 distclean: ## remove the tree and downloads as well
 	@tools/series/refresh.sh -n || [ -n "$(FORCE)" ] || \
 		{ echo "FORCE=1 removes it all the same" >&2; exit 1; }
 	$(MAKE) --no-print-directory clean
-	rm -rf $(BUILD)/linux $(BUILD)/download
+	rm -rf "$$BUILD/linux" "$$BUILD/download"

@@ -48,11 +48,24 @@ missing() {
 	done
 }
 
+commands() {
+	case $1 in
+	build) echo git make gcc flex bison bc ccache xz lz4 kmod cpio python3 perl curl ;;
+	vm) echo qemu-system-x86_64 fio jq busybox trace-cmd bpftrace daxctl ip \
+		mkfs.ext4 mkfs.xfs dmsetup mount gdb ;;
+	check) echo sparse shellcheck ;;
+	model) echo spin gcc ;;
+	bench) echo gnuplot size ;;
+	esac
+}
+
 # A machine without dpkg: name the commands that are not there.
 check_commands() {
 	absent=''
-	for c in git make gcc flex bison bc ccache xz lz4 kmod cpio python3 perl; do
-		command -v "$c" >/dev/null || absent="$absent $c"
+	for set; do
+		for c in $(commands "$set"); do
+			PATH=$PATH:/sbin:/usr/sbin command -v "$c" >/dev/null || absent="$absent $c"
+		done
 	done
 	[ -z "$absent" ] || die "not Debian, please install:$absent"
 	exit 0
@@ -67,12 +80,12 @@ install() {
 
 case ${1:-} in -h | --help) usage; exit 0 ;; esac
 [ $# -gt 0 ] || set -- build vm
-command -v dpkg-query >/dev/null || check_commands
-
 all=''
 for set; do
-	all="$all $(packages "$set")"
+	all="$all $(packages "$set")" || exit
 done
+command -v dpkg-query >/dev/null || check_commands "$@"
+
 # shellcheck disable=SC2086
 want=$(missing $all)
 [ -n "$want" ] || exit 0
@@ -89,6 +102,6 @@ if ! install; then
 	# Most likely there is no package list yet, or an old one.
 	# shellcheck disable=SC2086
 	run "$BUILD/log/deps-update.log" "apt-get update" $sudo apt-get -q update ||
-		die "apt-get update failed, see $BUILD/log/deps-update.log"
-	install || die "apt-get install failed, see $log"
+		die_with_log "$BUILD/log/deps-update.log" "apt-get update failed"
+	install || die_with_log "$log" "apt-get install failed"
 fi

@@ -96,9 +96,13 @@ APT::Sandbox::User "root";
 CONF
 }
 
+# MB of what is being written
+progress() { echo "($(du -sm "$tmp" | cut -f 1) MB of about $total)"; }
+
 # package MIRROR LOG: the tarball out of Debian's package.
 package() {
 	apt=$tmp/apt
+	total='160 and some package lists'
 	rm -rf "$apt"
 	private_apt "$apt" "$1"
 	run "$2" "list of $BASE_SUITE" apt-get -q -c "$apt/apt.conf" update ||
@@ -107,6 +111,7 @@ package() {
 	run "$2" "package $BASE_PACKAGE" \
 		apt-get -q -c "$apt/apt.conf" download "$BASE_PACKAGE" ||
 		return 1
+	total=400
 	run "$2" "unpacking the package" dpkg-deb -x ./*.deb x || return 1
 	cd "$top"
 	mv "$apt/x/usr/src/$BASE_TARBALL" "$tmp/got" 2>/dev/null
@@ -127,7 +132,8 @@ from_debian() {
 			return 0
 		fi
 	done
-	say "Debian's $BASE_PACKAGE is out of reach, see $BUILD/log/base-debian.log"
+	log_end "$BUILD/log/base-debian.log"
+	say "Debian's $BASE_PACKAGE is out of reach: see $BUILD/log/base-debian.log"
 	return 1
 }
 
@@ -144,7 +150,7 @@ fetch() {
 }
 
 from_kernel_org() {
-	log=$BUILD/log/base-download.log
+	log=$BUILD/log/base-download.log total=160
 	say "fetching $BASE_URL, log in $log"
 	fetch "$BASE_URL" "$tmp/got" || return 1
 	fetch "${BASE_URL%/*}/sha256sums.asc" "$tmp/sums" || return 1
@@ -169,7 +175,8 @@ find_tarball() {
 		[ ! -e "$tarball" ] || return 0
 	done
 	from_debian || from_kernel_org ||
-		die "no Linux $BASE_SERIES to be had: set LINUX_TARBALL= (logs in $BUILD/log/base-*.log)"
+		die_with_log "$BUILD/log/base-download.log" \
+			"no Linux $BASE_SERIES to be had, set LINUX_TARBALL="
 }
 
 # Everything about the file that can be told without unpacking it.
@@ -206,22 +213,23 @@ check_tarball() {
 
 unpack() {
 	say "unpacking Linux $version from $tarball (30 s)"
-	log=$BUILD/log/base-unpack.log
+	log=$BUILD/log/base-unpack.log total=1700
 	run "$log" "unpacking" tar -xf "$tarball" -C "$tmp" ||
-		die "$tarball: damaged, see $log"
+		die_with_log "$log" "$tarball: damaged"
 }
 
 # One commit with an id that depends on the content alone. The many blobs go
-# to one pack: an object file for each would take longer.
-commit_base() (
-	cd "$tmp/$dir"
-	rm -rf .git
+# to one pack: an object file for each would take longer. No blanks in $dir.
+# shellcheck disable=SC2086
+commit_base() {
+	bgit="git -C $dir"
+	rm -rf "$dir/.git"
 	# Debian's packaging has git ignore every file of the tree: a new one
 	# would be left out of a commit without a word.
-	sed -i -e '/^\/\*$/d' -e '/^!\/debian\/$/d' .gitignore
-	git -c init.defaultBranch=series init -q
-	git config gc.auto 0
-	git config core.autocrlf false
+	sed -i -e '/^\/\*$/d' -e '/^!\/debian\/$/d' "$dir/.gitignore"
+	$bgit -c init.defaultBranch=series init -q
+	$bgit config gc.auto 0
+	$bgit config core.autocrlf false
 	GIT_AUTHOR_NAME=base GIT_AUTHOR_EMAIL=base@localhost
 	GIT_AUTHOR_DATE='2026-01-01T00:00:00Z'
 	GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME
@@ -229,10 +237,12 @@ commit_base() (
 	GIT_COMMITTER_DATE=$GIT_AUTHOR_DATE
 	export GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_AUTHOR_DATE
 	export GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_COMMITTER_DATE
-	git -c core.bigFileThreshold=1 -c core.compression=1 add -A -f .
-	git -c commit.gpgSign=false commit -q --no-verify -m "Linux $version"
-	git tag base
-)
+	run "$log" "committing" $bgit -c core.bigFileThreshold=1 -c core.compression=1 \
+		add -A -f . &&
+		run "$log" "committing" $bgit -c commit.gpgSign=false \
+			commit -q --no-verify -m "Linux $version" &&
+		$bgit tag base
+}
 
 case ${1:-} in -h | --help) usage; exit 0 ;; esac
 
@@ -249,7 +259,7 @@ find_tarball
 check_tarball
 unpack
 say "committing it as the base (30 s)"
-commit_base >"$BUILD/log/base-commit.log" 2>&1 ||
-	die "git failed, see $BUILD/log/base-commit.log"
-mv "$tmp/$dir" "$linux"
+log=$BUILD/log/base-commit.log dir=$tmp/$dir total=2200
+commit_base || die_with_log "$log" "git failed"
+mv "$dir" "$linux"
 say "Linux $version is in $linux"

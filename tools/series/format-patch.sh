@@ -74,7 +74,7 @@ log=$BUILD/log/format-patch.log
 # shellcheck disable=SC2046	# No blanks in the names.
 run "$log" "git am" git -C "$side/linux" -c commit.gpgSign=false \
 	am --no-3way $(cat "$tmp/list") ||
-	die "git am fails on the base, see $log"
+	die_with_log "$log" "git am fails on the base"
 for what in %T %s; do
 	kgit log --format=$what base..series >"$tmp/want"
 	git -C "$side/linux" log --format=$what base..HEAD >"$tmp/got"

@@ -20,16 +20,18 @@ ktap_result() {
 	esac
 }
 
-# ktap_check name command ...: the command's status is the result. Lines of its
-# output that begin with # are kept, of the others the last one, if it fails.
+# ktap_check name command ...: the command's status is the result, 4 a skip. Lines of
+# its output that begin with # are kept, of the others the last one, if it fails or skips.
 ktap_check() {
 	ktap_name=$1
 	shift
-	if ktap_why=$("$@" 2>&1); then
-		echo "$ktap_why" | grep '^#' || :
-		ktap_result pass "$ktap_name"
-	else
-		echo "$ktap_why" | grep '^#' || :
-		ktap_result fail "$ktap_name" "$(echo "$ktap_why" | tail -n 1)"
-	fi
+	ktap_rc=0
+	ktap_why=$("$@" 2>&1) || ktap_rc=$?
+	echo "$ktap_why" | grep '^#' || :
+	ktap_why=$(echo "$ktap_why" | tail -n 1)
+	case $ktap_rc in
+	0) ktap_result pass "$ktap_name" ;;
+	4) ktap_result skip "$ktap_name" "$ktap_why" ;;
+	*) ktap_result fail "$ktap_name" "$ktap_why" ;;
+	esac
 }

@@ -8,9 +8,9 @@ PROGRAMS=$BUILD/programs
 headers=$BUILD/out/headers/usr/include
 build_headers() {
 	[ ! -d "$headers" ] || return 0
-	mkdir -p "$BUILD/log"
-	make -s -C "$linux" O="$BUILD/out/headers" headers >"$BUILD/log/headers.log" 2>&1 ||
-		die "kernel headers failed: see $BUILD/log/headers.log"
+	run "$BUILD/log/headers.log" "the kernel's headers" \
+		make -s -C "$linux" O="$BUILD/out/headers" headers ||
+		die_with_log "$BUILD/log/headers.log" "the kernel's headers failed"
 }
 
 # Programs for the machine: the host's root is the machine's, so nothing is packed.
@@ -30,13 +30,14 @@ build_programs() {
 		transient_memmap_users) more="$(cd "$self/mm" && echo "$prog"_*.c) -libverbs" ;;
 		esac
 		# shellcheck disable=SC2086	# $more is a list.
-		(cd "$self/mm" && cc -O2 -Wall -U_FORTIFY_SOURCE -I.. -I../../../include \
+		run "$PROGRAMS/$prog.log" "compiling $prog" env -C "$self/mm" \
+			cc -O2 -Wall -U_FORTIFY_SOURCE -I.. -I../../../include \
 			-isystem "$headers" -I../../../.. \
 			-o "$PROGRAMS/$prog" "$prog.c" $more vm_util.c hugepage_settings.c \
-			-lrt -lpthread -lm) >"$PROGRAMS/$prog.log" 2>&1 ||
-			die "$prog does not compile: see $PROGRAMS/$prog.log"
+			-lrt -lpthread -lm ||
+			die_with_log "$PROGRAMS/$prog.log" "$prog does not compile"
 	done
 	src=$linux/tools/mm/transient_memmap.c
 	cc -O2 -Wall -o "$PROGRAMS/mm-transient_memmap" "$src" >"$PROGRAMS/mm.log" 2>&1 ||
-		die "$src does not compile: see $PROGRAMS/mm.log"
+		die_with_log "$PROGRAMS/mm.log" "$src does not compile"
 }

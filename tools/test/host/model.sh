@@ -49,10 +49,13 @@ result() {
 
 # search DIR DEFINE...
 search() {
-	cd "$1" && shift &&
-		spin -a "$@" "$file" &&
+	search_in=$1
+	shift
+	# shellcheck disable=SC2016	# They are of the shell inside.
+	run "$log" "${search_in##*/}" env -C "$search_in" sh -c '
+		spin -a "$@" &&
 		gcc -O2 -w -DSAFETY -DMEMLIM=4000 -o pan pan.c &&
-		./pan -m1000000 -w24
+		./pan -m1000000 -w24' sh "$@" "$file"
 }
 
 # explore NAME DEFINE...: sets $errors, $why, $states and $depth.
@@ -62,16 +65,16 @@ explore() {
 	shift
 	rm -rf "$dir"
 	mkdir -p "$dir"
-	run "$log" "${dir##*/}" search "$dir" "$@" || die "spin failed, see $log"
+	search "$dir" "$@" || die_with_log "$log" "spin failed"
 	errors=$(sed -n 's/.*errors: \([0-9]*\)$/\1/p' "$log")
 	why=$(sed -n 's/^pan:1: \(.*\) (at depth.*/\1/p' "$log")
 	states=$(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' "$log")
 	depth=$(sed -n 's/.*depth reached \([0-9]*\),.*/\1/p' "$log")
-	[ -n "$errors" ] || die "spin did not run, see $log"
+	[ -n "$errors" ] || die_with_log "$log" "spin did not run"
 	# A search that was cut short and found nothing proves nothing.
 	[ "$errors" != 0 ] ||
 		! grep -q 'Search not completed\|max search depth' "$log" ||
-		die "not all states were explored, see $log"
+		die_with_log "$log" "not all states were explored"
 }
 
 # holds NAME DEFINE...: there has to be no error.
