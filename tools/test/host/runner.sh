@@ -89,7 +89,7 @@ crashes_once() { crashing 1 'pci: BAR 0' 0 'so that was tried again' && grep -q 
 
 # A log's end comes before its name.
 hangs() { expect 124 'reached the end' vm 12 sh -c 'echo reached the end >/dev/kmsg; sleep 1000' && ends_with 'time limit.*see .*/console.log$'; }
-no_init() { expect 125 'Kernel panic - not syncing' vm 120 -a init=/bin/false true && ends_with 'died.*see .*/console.log$'; }
+no_init() { expect 125 '^    .*Kernel panic - not syncing' vm 120 -a init=/bin/false true && ends_with 'died.*see .*/console.log$'; }
 no_machine() { expect 125 'not a valid device' vm 60 -q '-device nonsense' true && ends_with 'see .*/qemu.log$'; }
 
 # Where a machine has file systems of its own. Each of these is gone at the end.
@@ -129,12 +129,13 @@ good_below_tmp() {
 	seen
 }
 
-# BUILD in the checkout, which is reached by a symbolic link
+# Symbolic links to the checkout, and in it to BUILD
 fails_below_run() {
-	c=$below_run/checkout b=$below_run/checkout/build
+	c=$below_run/checkout b=$below_var/build
 	place "$c" "$b" || return
 	ln -s "$c" "$below_tmp/link"
-	[ -z "$somebody" ] || chown -R 65534 "$c"
+	ln -s "$b" "$c/build"
+	[ -z "$somebody" ] || chown -R 65534 "$c" "$b"
 	# shellcheck disable=SC2086
 	expect 7 '' ${somebody:-env} BUILD="$below_tmp/link/build" "$below_tmp/link/tools/vm/vm.sh" -t 120 \
 		-k "$b/bzImage" sh -c "cat $c/mark $b/mark; exit 7" && seen
@@ -142,7 +143,7 @@ fails_below_run() {
 
 # And a checkout in BUILD
 warns_below_var() {
-	c=$below_var/build/checkout b=$below_var/build
+	c=$below_var/all/checkout b=$below_var/all
 	place "$c" "$b" || return
 	expect 126 'the kernel complained: .*not really' env BUILD="$b" "$c/tools/vm/vm.sh" -t 120 \
 		-k "$b/bzImage" sh -c "cat $c/mark $b/mark; echo '<4>WARNING: not really' >/dev/kmsg" || return 1
@@ -396,7 +397,7 @@ all_checks() {
 	"$1" 'console: another order' logged 1 "$order" 'lock, at: pool+0x1' 'vhost_scsi_port_link+0x1' \
 		'Call Trace:' ' </TASK>'
 	"$1" 'vm: good command, checkout below /tmp, BUILD below /run' good_below_tmp
-	"$1" 'vm: command fails, checkout below /run, other user, link' fails_below_run
+	"$1" 'vm: command fails, checkout below /run, other user, links' fails_below_run
 	"$1" 'vm: kernel warns, checkout below /var, in BUILD' warns_below_var
 	"$1" 'vm: command hangs' hangs
 	"$1" 'vm: no init' no_init
