@@ -192,12 +192,12 @@ check_programs() {
 	# shellcheck disable=SC2086	# A list.
 	run "$log" "selftests" make -C "$side/linux/tools/testing/selftests/mm" \
 		OUTPUT="$side/out/programs" KHDR_INCLUDES="-isystem $headers" \
-		$programs || echo "selftests/mm: make failed, see $log" >"$tmp/bad"
+		$programs || { log_end "$log"; echo "selftests/mm: make failed: see $log" >"$tmp/bad"; }
 	grep -E '(error|warning): ' "$log" | cat - "$tmp/bad" >"$tmp/found" || :
 	tools_log=$BUILD/log/check-tools.log
 	rm -f "$side/linux/tools/mm/transient_memmap"
 	run "$tools_log" "tools/mm" make -C "$side/linux/tools/mm" transient_memmap ||
-		echo "tools/mm: make failed, see $tools_log" >>"$tmp/found"
+		{ log_end "$tools_log"; echo "tools/mm: make failed: see $tools_log" >>"$tmp/found"; }
 	grep -E '(error|warning): ' "$tools_log" >>"$tmp/found" || :
 	for p in $programs "$side/linux/tools/mm/transient_memmap"; do
 		[ -x "$p" ] || echo "$p: was not built" >>"$tmp/found"

@@ -63,7 +63,11 @@ machine() {
 		echo "# note: QEMU crashed as the machine \"$1\" booted (status $rc), so that was tried again"
 		start "$@"
 	fi
-	[ "$rc" = 0 ] || { echo "$1: status $rc of QEMU: see $out/$1.console"; return 1; }
+	[ "$rc" = 0 ] || {
+		tail -n 15 "$out/$1.console" | tr -d '\r' | sed 's/^/# /'
+		echo "$1: status $rc of QEMU: see $out/$1.console"
+		return 1
+	}
 	! grep -m 1 '^error' "$out/$1" || return 1
 }
 
@@ -109,9 +113,7 @@ no_load() {
 }
 
 ktap_plan 10
-problem=''
-build >"$out/build.log" 2>&1 || problem="no root file system: see $out/build.log"
-[ -z "$problem" ] || { echo "# $problem"; exit 1; }
+build >"$out/build.log" 2>&1 || die_with_log "$out/build.log" "no root file system"
 
 ktap_check 'hibernate: sleeps with blocks pinned' machine sleeps initramfs 'saved=hibernate'
 # Waking up, the machine marks its swap as used.

@@ -19,6 +19,6 @@ attend "$tools/vm/vm.sh" -n -o "$out" -t 500 -b 1024 -a dax.memmap=transient \
 cat "$out/stdout"
 grep '^vm.sh: note: ' "$out.log" >&2 || :
 if [ "$rc" != 0 ]; then
-	tail -n 3 "$out.log" >&2
+	tail -n 20 "$out.log" >&2
 	exit 1
 fi
