@@ -112,6 +112,10 @@ run() {
 	shift 2
 	mkdir -p "${run_log%/*}"
 	background "$@" >"$run_log" 2>&1
+	# It may be a short one.
+	for _ in 1 2 3 4 5; do
+		! kill -0 "$child" 2>/dev/null || sleep 0.2
+	done
 	while kill -0 "$child" 2>/dev/null; do
 		sleep 1
 		run_time=$((run_time + 1))

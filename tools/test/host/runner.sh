@@ -64,7 +64,8 @@ vm() {
 	"$tools/vm/vm.sh" -t "$limit" -o "$tmp/vm" "$@"
 }
 
-# QEMU, but the first COUNT machines crash, having said LINE.
+# QEMU, but the first COUNT machines crash, having said LINE, and what comes then is a
+# script: it is in the directory of the results, as QEMU is.
 mkdir "$tmp/bin"
 cat >"$tmp/bin/qemu-system-x86_64" <<CRASH
 #!/bin/sh
@@ -74,23 +75,44 @@ if [ "\$crashes" -gt 0 ]; then
 	cp "$tmp/says" console.log
 	kill -SEGV \$\$
 fi
-exec $(command -v qemu-system-x86_64) "\$@"
+. "$tmp/then"
 CRASH
 chmod 755 "$tmp/bin/qemu-system-x86_64"
 
-# crashing COUNT LINE STATUS WORDS
-crashing() {
+# fake COUNT LINE SCRIPT STATUS WORDS command ...
+fake() {
 	echo "$1" >"$tmp/crashes"
 	echo "$2" >"$tmp/says"
-	PATH=$tmp/bin:$PATH expect "$3" "$4" vm 60 echo fine
+	echo "$3" >"$tmp/then"
+	shift 3
+	PATH=$tmp/bin:$PATH expect "$@"
+}
+ends='echo 0 >status; echo fine >stdout; echo "reboot: Power down" >console.log'
+
+crashes_once() {
+	fake 1 'pci: BAR 0' "$ends" 0 'so that was tried again' vm 60 true && grep -q fine "$tmp/out"
+}
+crashes_twice() { fake 2 'pci: BAR 0' "$ends" 125 'QEMU crashed (status 139): see' vm 60 true; }
+crashes_later() {
+	fake 1 'Run /x as init process' "$ends" 125 'QEMU crashed (status 139): see' vm 60 true
 }
 
-crashes_once() { crashing 1 'pci: BAR 0' 0 'so that was tried again' && grep -q fine "$tmp/out"; }
-
 # A log's end comes before its name.
-hangs() { expect 124 'reached the end' vm 12 sh -c 'echo reached the end >/dev/kmsg; sleep 1000' && ends_with 'time limit.*see .*/console.log$'; }
-no_init() { expect 125 '^    .*Kernel panic - not syncing' vm 120 -a init=/bin/false true && ends_with 'died.*see .*/console.log$'; }
-no_machine() { expect 125 'not a valid device' vm 60 -q '-device nonsense' true && ends_with 'see .*/qemu.log$'; }
+hangs() {
+	fake 0 '' 'echo reached the end >console.log; exec sleep 1000' \
+		124 '^    reached the end' vm 2 true && ends_with 'time limit.*see .*/console.log$'
+}
+dies() {
+	fake 0 '' 'echo Kernel panic - not syncing: x >console.log' \
+		125 '^    Kernel panic - not syncing' vm 60 true && ends_with 'died.*see .*/console.log$'
+}
+not_in_order() {
+	fake 0 '' 'echo 0 >status; echo reached the end >console.log' \
+		125 '^    reached the end' vm 60 true && ends_with 'in order.*see .*/console.log$'
+}
+no_machine() {
+	expect 125 'not a valid device' vm 60 -q '-device nonsense' true && ends_with 'see .*/qemu.log$'
+}
 
 # Where a machine has file systems of its own. Each of these is gone at the end.
 below_tmp=/tmp/runner.$$ below_run=/run/runner.$$ below_var=/var/tmp/runner.$$
@@ -277,19 +299,10 @@ build_ends() {
 	}
 }
 
-# A machine that ends in order, but what it has run has not been found.
-mkdir "$tmp/ends"
-cat >"$tmp/ends/qemu-system-x86_64" <<ENDS
-#!/bin/sh
-echo 127 >status
-echo 'sh: demo-machine.sh: not found' >stderr
-echo 'reboot: Power down' >console.log
-ENDS
-chmod 755 "$tmp/ends/qemu-system-x86_64"
 demo() { BUILD=$tmp/demo "$tools/bench/demo.sh" "$@"; }
 demo_fails() {
-	PATH=$tmp/ends:$PATH expect 1 'demo-machine.sh: not found' demo -k "$image" || return 1
-	ends_with 'status 127): see .*/stderr$'
+	fake 0 '' "$ends; echo 127 >status; echo 'demo-machine.sh: not found' >stderr" \
+		1 '^    demo-machine.sh: not found' demo -k "$image" && ends_with 'status 127): see .*/stderr$'
 }
 demo_no_kernel() { expect 1 'no kernel at /no/kernel' demo -k /no/kernel && ends_with 'see .*/demo.log$'; }
 
@@ -400,14 +413,15 @@ all_checks() {
 	"$1" 'vm: command fails, checkout below /run, other user, links' fails_below_run
 	"$1" 'vm: kernel warns, checkout below /var, in BUILD' warns_below_var
 	"$1" 'vm: command hangs' hangs
-	"$1" 'vm: no init' no_init
+	"$1" 'vm: machine dies' dies
+	"$1" 'vm: machine does not end in order' not_in_order
 	"$1" 'vm: no machine' no_machine
 	"$1" 'vm: QEMU crashes as it boots' crashes_once
-	"$1" 'vm: QEMU crashes twice' crashing 2 'pci: BAR 0' 125 'QEMU crashed (status 139): see'
-	"$1" 'vm: QEMU crashes later' crashing 1 'Run /x as init process' 125 'QEMU crashed (status 139): see'
+	"$1" 'vm: QEMU crashes twice' crashes_twice
+	"$1" 'vm: QEMU crashes later' crashes_later
 	"$1" 'paths: refused before all else' bad_paths
 	"$1" 'paths: blanks are refused by make' bad_paths_of_make
-	"$1" 'preflight: all is there' expect 0 "" "$tools/vm/vm.sh" -C
+	"$1" 'preflight: all is there' expect 0 '' "$tools/vm/vm.sh" -C
 	"$1" 'preflight: QEMU lacks a device' no_device
 	"$1" 'preflight: address space' no_address_space
 	"$1" 'preflight: memory' little_memory
