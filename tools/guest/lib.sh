@@ -8,7 +8,7 @@ target=/sys/kernel/config/target
 tpg=$target/vhost/naa.5001405000000001/tpgt_1
 
 # disk_make NAME [MS]: a disk /dev/NAME; with MS, each of its requests takes so long.
-slow_ms=500
+slow_ms=1000
 disk_make() {
 	mkdir $nullb/"$1"
 	if [ -n "${2:-}" ]; then
@@ -57,6 +57,13 @@ all_devices="$(disk guest0 native) $(disk guest1 io_uring)
 	-device virtio-net-pci,netdev=n,romfile=,mac=52:54:00:00:07:02
 	-device vhost-scsi-pci,wwpn=naa.5001405000000001"
 
+# patiently SECONDS COMMAND...: within, with more seconds where the machine may be slow.
+patiently() {
+	seconds=$(($1 * patience))
+	shift
+	within $seconds "$@"
+}
+
 # A process that is a zombie has ended.
 running() { case $(sed 's/.*) //' /proc/"$1"/stat 2>/dev/null) in '' | Z*) return 1 ;; esac; }
 ended() { ! running "$1"; }
@@ -74,6 +81,8 @@ guest() {
 # start NAME [OPTION ...]: a guest, with these of QEMU's options.
 # - It has a CPU of the machine to itself, and none of its own has XSAVE: otherwise its
 #   kernel does not always survive what TCG makes of SVM, on any memory.
+# - no_timer_check: when this machine gets little of its host's time, the kernel takes its
+#   timer for broken and panics.
 # - The doorbells of its devices are I/O ports. KVM gives up (internal error 3) when it has
 #   to emulate an access to a device's memory while TCG's SVM says that an interrupt is
 #   being delivered, and QEMU stops the guest. SeaBIOS would hang at a disk with such a
@@ -93,7 +102,7 @@ start() {
 		-nodefaults -no-user-config -display none \
 		-boot strict=on -global virtio-pci.modern-pio-notify=on \
 		-kernel "$IMAGE" -initrd "$INITRAMFS" \
-		-append "console=ttyS0 loglevel=5 panic=-1 8250.nr_uarts=1 pty.legacy_count=0 null_blk.nr_devices=0 scsi_debug.add_host=0 ${job:-}" \
+		-append "console=ttyS0 loglevel=5 panic=-1 no_timer_check 8250.nr_uarts=1 pty.legacy_count=0 null_blk.nr_devices=0 scsi_debug.add_host=0 ${job:-}" \
 		-serial stdio -monitor pipe:"$fifo" "$@" <>"$fifo.con" >"$con" 2>"$err" &
 	qemu=$!
 	echo "$qemu" >"$fifo.pid"
@@ -109,9 +118,9 @@ said() { [ "$(since_mark "$2" | grep -c '')" -ge "$1" ]; }
 # answer SECONDS PATTERN: prints the first such line since the mark, or why there is none.
 # A guest that was silent once is not waited for again.
 answer() {
-	limit=$(($1 * patience))
+	limit=$1
 	[ ! -e silent ] || limit=1
-	within "$limit" said 1 "$2" ||
+	patiently "$limit" said 1 "$2" ||
 		{ lost "$2"; echo "no \"$2\": $(tail -n 1 "$con" "$err" | tr '\n' ' ')"; return 1; }
 	since_mark "$2" | head -n 1
 }
@@ -143,10 +152,10 @@ value() { echo "$1" | tr ' ' '\n' | sed -n "s/^$2=//p"; }
 # may be inside of within.
 prompts() { [ "$(grep -ac '^(qemu)' "$mon")" -ge "$1" ] || ended "$qemu"; }
 monitor() (
-	within 20 prompts 1 || { echo "the monitor has no prompt"; return 1; }
+	patiently 20 prompts 1 || { echo "the monitor has no prompt"; return 1; }
 	had=$(grep -ac '^(qemu)' "$mon")
 	echo "$*" 1<>"$fifo.in"
-	within 20 prompts $((had + 1)) || { echo "the monitor does not answer \"$*\""; return 1; }
+	patiently 20 prompts $((had + 1)) || { echo "the monitor does not answer \"$*\""; return 1; }
 )
 
 # monitor_hears COMMAND WORDS: whether QEMU's answer has the words.
@@ -204,7 +213,7 @@ end() {
 
 power_off() {
 	order off
-	within 60 ended "$qemu" || :
+	patiently 60 ended "$qemu" || :
 	end
 }
 ended_well() { [ "$status" = 0 ] || { echo "status $status: $(tail -n 1 "$err")"; return 1; }; }
@@ -250,7 +259,7 @@ stop_watching() { kill "$watcher"; }
 # populates COMMAND...: the command has to succeed and to populate blocks. No block of
 # what came before is left when it starts.
 populates() {
-	dax_idle 5 || { echo "$(dax_pool live) blocks are live"; return 1; }
+	patiently 5 dax_no_live || { echo "$(dax_pool live) blocks are live"; return 1; }
 	before=$(dax_pool populated)
 	"$@" || return 1
 	after=$(dax_pool populated)
@@ -258,10 +267,10 @@ populates() {
 	[ "$after" -gt "$before" ] || { echo "it did not populate any block"; return 1; }
 }
 
-# The slow disk has requests, and their blocks are there. No process is started for the
-# first, as requests end while one starts.
+# There are blocks, and requests of the slow disk. The requests come last, and no process is
+# started for them: they end soon.
 requests() {
 	read -r reads writes </sys/block/slow/inflight
 	requests=$((reads + writes))
 }
-in_flight() { requests && [ $requests != 0 ] && [ "$(dax_pool live)" != 0 ]; }
+in_flight() { [ "$(dax_pool live)" != 0 ] && requests && [ "$requests" != 0 ]; }

@@ -40,7 +40,7 @@ used_its_memory() {
 balloons() {
 	for mib in $((ram - 4)) $ram; do
 		monitor balloon "$mib"
-		within 60 monitor_hears 'info balloon' "actual=$mib" ||
+		patiently 60 monitor_hears 'info balloon' "actual=$mib" ||
 			{ echo "not $mib MiB: $(tail -n 1 "$mon")"; return 1; }
 	done
 	echo "# QEMU on these 1024 pages: $(grep -c . "$err" || :) messages, the first: $(head -n 1 "$err")"
@@ -49,7 +49,7 @@ balloons() {
 
 migrates_to_file() {
 	monitor "migrate -d \"exec:cat >state\""
-	within 120 monitor_hears 'info migrate' 'Migration status: completed' ||
+	patiently 120 monitor_hears 'info migrate' 'Migration status: completed' ||
 		{ echo "it does not complete: $(tail -n 1 "$mon")"; return 1; }
 	echo "# $(($(stat -c %s state) >> 10)) KiB of state, $(dax_pool populated) blocks populated"
 }
@@ -66,7 +66,7 @@ for i in range(0, $ram << 20, 1 << 20): m[i:i + (1 << 20)] = b'\xa5' * (1 << 20)
 }
 
 comes_back() {
-	within 120 monitor_hears 'info status' 'VM status: running' ||
+	patiently 120 monitor_hears 'info status' 'VM status: running' ||
 		{ echo "it does not run: $(tail -n 1 "$err")"; return 1; }
 	rm state
 	ask 60 kept

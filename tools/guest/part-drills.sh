@@ -38,9 +38,10 @@ tap_delays() {
 	ip link set br0 up
 }
 
-# The parts after this one find the network as it was.
+# The parts after this one find the network as it was, even if a check has failed.
 end_drills() {
 	end
+	ip link del tap0 2>ip.log || :
 	tap_make
 	ip link del br0
 	ip link del delay
@@ -52,7 +53,7 @@ received_more() { [ "$(received)" -ge $(($1 + (256 << 10))) ]; }
 # The tap gets 256 KiB more.
 net_goes_on() {
 	had=$(received)
-	within 60 received_more "$had" || { echo "the tap got $(($(received) - had)) bytes"; return 1; }
+	patiently 60 received_more "$had" || { echo "the tap got $(($(received) - had)) bytes"; return 1; }
 }
 
 # This comes before the disks' I/O, so that all that is populated is the network's.
@@ -75,15 +76,17 @@ begin_io() {
 	io_goes_on vda sda
 }
 
-# While nothing can be pinned, the disk fails, here in three rounds. vhost-scsi says TASK
-# SET FULL and the guest tries again without an end, so SCSI finishes at most the round
-# that had done all of its I/O.
+# While nothing more can be pinned, the disk fails in each round. vhost-scsi says TASK SET
+# FULL and the guest tries again without an end: after the disk's first error, SCSI
+# finishes at most the round that had done all of its I/O.
 cap_reached() {
 	cap=$(dax_pool cap)
+	failed=''
 	mark
 	echo 0 >"$dax_dev/transient/cap"
-	failed=''
-	within $((90 * patience)) said 3 'io vda error' || failed='the disk goes on'
+	answer 90 'io vda error' >/dev/null || failed='the disk goes on'
+	mark
+	patiently 90 said 3 'io vda error' || failed='the disk goes on'
 	! said 2 'io sda ok' || failed='SCSI goes on'
 	refused=$(dax_pool failed)
 	echo "$cap" >"$dax_dev/transient/cap"
@@ -116,7 +119,7 @@ frames_fly() { [ "$(frames_in_flight)" -gt 0 ]; }
 
 tap_deleted() {
 	net_goes_on || return 1
-	within 10 frames_fly || { echo "no frame is in flight"; return 1; }
+	patiently 10 frames_fly || { echo "no frame is in flight"; return 1; }
 	ip link del tap0
 	frames=$(frames_in_flight)
 	echo "# deleted with $frames frames in flight"
@@ -135,11 +138,11 @@ crashes() {
 
 killed() {
 	order io vdc 2
-	within 90 in_flight || { echo "nothing is in flight"; return 1; }
+	patiently 90 in_flight || { echo "nothing is in flight"; return 1; }
 	kill -9 "$qemu"
 	requests
 	echo "# killed with $(dax_pool live) blocks live, then $requests requests in flight"
 	[ "$requests" -gt 0 ] || { echo "nothing was in flight any more"; return 1; }
-	within 10 ended "$qemu" || { echo "it does not die"; return 1; }
+	patiently 10 ended "$qemu" || { echo "it does not die"; return 1; }
 	no_blocks
 }

@@ -32,7 +32,7 @@ stop_io() {
 }
 
 idle_after_boot() {
-	dax_idle 3 || { echo "$(dax_pool live) blocks are live"; return 1; }
+	patiently 3 dax_no_live || { echo "$(dax_pool live) blocks are live"; return 1; }
 	figure live "$(dax_pool live)"
 	echo "# $(dax_pool populated) blocks populated for the partition tables"
 }
@@ -87,9 +87,9 @@ net_round() {
 }
 
 net_transfer() {
-	within 10 listening || { echo "nobody listens"; return 1; }
+	patiently 10 listening || { echo "nobody listens"; return 1; }
 	line=$(ask 120 net "$net_mib") || { echo "$line"; return 1; }
-	within 10 ended "$takes" || { echo "the connection to port 5001 does not end"; return 1; }
+	patiently 10 ended "$takes" || { echo "the connection to port 5001 does not end"; return 1; }
 	same "$(value "$line" sent)" "$(value "$line" received)" taken give
 }
 

@@ -147,7 +147,7 @@ hoard = [mmap.mmap(os.open(name, os.O_RDONLY), 0, mmap.MAP_PRIVATE | MAP_LOCKED,
 while True: hoard.append(mmap.mmap(-1, 16 << 20, mmap.MAP_PRIVATE | mmap.MAP_POPULATE))' $(cat files) &
 	hog=$!
 	kills=$(vmstat oom_kill)
-	within 240 ended "$hog" || { kill -9 "$hog"; echo "it has what it wants"; return 1; }
+	patiently 240 ended "$hog" || { kill -9 "$hog"; echo "it has what it wants"; return 1; }
 	status=0
 	wait "$hog" || status=$?
 	kills=$(($(vmstat oom_kill) - kills))

@@ -25,17 +25,17 @@ start_prealloc() {
 }
 
 prealloc_works() {
-	within 90 monitor_hears 'info status' 'VM status: paused' || { tail -n 1 "$err"; return 1; }
+	patiently 90 monitor_hears 'info status' 'VM status: paused' || { tail -n 1 "$err"; return 1; }
 	nothing_populated
 }
 
 unbound_under_it() {
 	is_up || return 1
 	order io vda 2
-	within $((90 * patience)) in_flight || { echo "nothing is in flight"; return 1; }
+	patiently 90 in_flight || { echo "nothing is in flight"; return 1; }
 	begun=$(now)
 	dax_unbind &
-	within 20 ended $! || { echo "unbind hangs"; return 1; }
+	patiently 20 ended $! || { echo "unbind hangs"; return 1; }
 	echo "# unbound after $((($(now) - begun) * 10)) ms, with requests in flight of $slow_ms ms at most"
 }
 
@@ -43,7 +43,7 @@ stopped() { grep -q 'kvm run failed Bad address' "$err"; }
 ended_or_stopped() { ended "$qemu" || stopped; }
 
 end_unbind() {
-	within 20 ended_or_stopped || :
+	patiently 20 ended_or_stopped || :
 	end
 }
 
