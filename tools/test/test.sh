@@ -128,13 +128,14 @@ begin() {
 
 # build KERNEL ...: one after the other, in the background.
 build() {
+	here=$tmp
 	alone
 	for kernel; do
 		start=$(date +%s) rc=124
 		[ "$(left)" -le 0 ] || attend timeout -k 30 "$(left)" \
-			"$tools/vm/kernel.sh" "$kernel" >"$tmp/build" 2>&1
-		printf '%5d s  building the %s kernel\n' $(($(date +%s) - start)) "$kernel" >>"$tmp/times"
-		[ "$rc" = 0 ] || no_kernel >"$tmp/failed.$kernel"
+			"$tools/vm/kernel.sh" "$kernel" >"$here/build" 2>&1
+		printf '%5d s  building the %s kernel\n' $(($(date +%s) - start)) "$kernel" >>"$here/times"
+		[ "$rc" = 0 ] || no_kernel >"$here/failed.$kernel"
 	done
 }
 no_kernel() {
@@ -142,7 +143,7 @@ no_kernel() {
 	why='the kernel does not build'
 	[ "$rc" != 124 ] || why="no time to build the kernel, BUDGET=$BUDGET"
 	echo "FAIL  $kernel  $why"
-	sed 's/^/      /' "$tmp/build" | tail -n 20
+	sed 's/^/      /' "$here/build" | tail -n 20
 }
 
 # Until all kernels are there: beside two machines, a build takes three times as long.
