@@ -117,6 +117,7 @@ begin() {
 	dir=$out/$2/$1
 	rm -rf "$dir"
 	mkdir -p "$dir"
+	: >"$dir/stdout"
 	(
 		alone
 		one "$@" >"$dir/row"
