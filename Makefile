@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-# Every entry point of the repository. Each target does its own set-up.
+# These are all entry points of the repository. Each target does its own set-up.
 
-# Neither make nor Kbuild can do with blanks. What else a path may not have, each script
-# tells at once (tools/lib.sh).
+# Neither make nor Kbuild can handle blanks in a path. Each script checks at once for
+# the other characters that a path may not have (tools/lib.sh).
 ifneq ($(words $(CURDIR)),1)
 $(error no blanks in the path of the checkout, please: $(CURDIR))
 endif
@@ -82,7 +82,7 @@ size: kernel ## what the series adds to the kernel's image
 tree: deps ## the base with the series as commits, in build/linux
 	@tools/series/compose.sh
 
-# What can fail is tried before what takes long.
+# This tries early what can fail, before the steps that take long.
 preflight: deps
 	@tools/vm/vm.sh -C
 

@@ -10,14 +10,14 @@ usage() {
 	cat <<USAGE
 usage: $me [set ...]
 
-Installs the Debian packages of the sets that are missing. Without root and
-without a passwordless sudo, tells the command instead.
+Installs the missing Debian packages of the sets. Without root and without a
+passwordless sudo, it prints the command instead.
 
-  build   what builds a kernel and its self tests
-  vm      the virtual machine and what runs in it
-  check   what make check needs
-  model   what make model needs
-  bench   what make bench needs, besides
+  build   for building a kernel and its self tests
+  vm      for the virtual machine and the programs that run in it
+  check   for make check
+  model   for make model
+  bench   for make bench, in addition to build and vm
 
 Default: build vm.
 USAGE
@@ -38,7 +38,7 @@ packages() {
 	esac
 }
 
-# Prints the packages that are not installed.
+# Prints those of the packages that are not installed.
 missing() {
 	for p; do
 		case $(dpkg-query -W -f '${db:Status-Status} ' "$p" 2>/dev/null) in
@@ -59,7 +59,7 @@ commands() {
 	esac
 }
 
-# A machine without dpkg: name the commands that are not there.
+# On a machine without dpkg, name the commands that are missing.
 check_commands() {
 	absent=''
 	for set; do
@@ -99,7 +99,7 @@ fi
 log=$BUILD/log/deps.log
 say "installing$want, log in $log"
 if ! install; then
-	# Most likely there is no package list yet, or an old one.
+	# Most likely the package list is missing or old.
 	# shellcheck disable=SC2086
 	run "$BUILD/log/deps-update.log" "apt-get update" $sudo apt-get -q update ||
 		die_with_log "$BUILD/log/deps-update.log" "apt-get update failed"

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
-# Shared by the scripts below this directory, which set $tools and source it first.
+# The scripts below this directory set $tools and source this file first.
 # shellcheck shell=sh disable=SC2034,SC2154	# The variables are for them.
 
 me=${0##*/}
 say() { echo "$me: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-# check_path WHAT PATH: refuse what make, Kbuild, QEMU or the kernel's command line
-# would split or expand, and what the machine covers with file systems of its own.
+# check_path WHAT PATH: refuse a path that make, Kbuild, QEMU or the kernel's command
+# line would split or expand, and one that the machine covers with a file system of its
+# own.
 check_path() {
 	[ "$(printf %s "$2" | LC_ALL=C tr -d 'a-zA-Z0-9/._+@~=\200-\377-' | wc -c)" = 0 ] ||
 		die "no blanks, commas, colons, quotes or the like in the path of $1, please: $2"
@@ -17,11 +18,11 @@ check_path() {
 	esac
 }
 
-# Without symbolic links, as a path in the machine leads to what the machine has.
+# Symbolic links are resolved, because in the machine they may lead to its own files.
 tools=$(cd "$tools" && pwd -P)
 checkout=${tools%/*}
-# For the tests of the scripts: REPO, another series/ and overlay, and
-# BASE_VERSION, another file than base.version.
+# The tests of the scripts set REPO, to use another series/ and overlay, and
+# BASE_VERSION, to use another file than base.version.
 top=$(cd "${REPO:-$checkout}" && pwd -P)
 BUILD=$(realpath -m -- "${BUILD:-$top/build}")
 check_path 'the checkout' "$checkout"
@@ -29,12 +30,13 @@ check_path BUILD "$BUILD"
 JOBS=${JOBS:-$(nproc)}
 linux=$BUILD/linux
 
-# log_end LOG [LINES]: the last lines of a log, of a console's too
+# log_end LOG [LINES]: print the last lines of a log, which may be a console's.
 log_end() {
 	[ ! -s "$1" ] || tail -n "${2:-15}" "$1" | tr -d '\r' | sed 's/^/    /' >&2
 }
 
-# die_with_log LOG WORDS: what went wrong, and on the last line where all of it is
+# die_with_log LOG WORDS: print the end of the log, and what went wrong on the last
+# line, with the name of the log.
 die_with_log() {
 	log_end "$1"
 	failed_log=$1
@@ -42,10 +44,10 @@ die_with_log() {
 	die "$*: see $failed_log"
 }
 
-# signal SIGNAL PID: to the group that the process leads, else to it alone
+# signal SIGNAL PID: send it to the group that the process leads, or else to it alone.
 signal() { kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2" 2>/dev/null || :; }
 
-# no_group PID: wait until nothing is left of the group that the process has led.
+# no_group PID: wait until nothing is left of the group that the process led.
 no_group() {
 	for _ in $(seq 100); do
 		kill -s 0 -- "-$1" 2>/dev/null || return 0
@@ -55,8 +57,8 @@ no_group() {
 	kill -s KILL -- "-$1" 2>/dev/null || :
 }
 
-# Called by the trap. $child is what runs in the background, as pids: programs that
-# lead a group, and parts of a script, which end what they have started themselves.
+# The trap calls this. $child has the pids of what runs in the background: programs that
+# lead a group, and parts of a script, which end whatever they have started.
 # shellcheck disable=SC2317
 cleanup() {
 	trap '' INT TERM HUP
@@ -70,8 +72,8 @@ cleanup() {
 	[ -z "$tmp" ] || rm -rf "$tmp"
 }
 
-# Also what a process of the script begins with: it has no children yet, and $tmp is
-# not its own.
+# A part of a script that runs in the background calls this first: it has no children
+# yet, and $tmp belongs to its parent.
 alone() {
 	child='' tmp=''
 	trap cleanup EXIT
@@ -79,22 +81,22 @@ alone() {
 }
 alone
 
-# A private directory in $tmp, gone at the end.
+# Make a private directory, $tmp, which is removed at the end.
 make_tmp() {
 	mkdir -p "$BUILD" 2>/dev/null || die "cannot make $BUILD"
 	tmp=$(mktemp -d "$BUILD/tmp.XXXXXX" 2>/dev/null) || die "cannot write to $BUILD"
 }
 
-# background PROGRAM...: start it in a process group of its own, that nothing it
-# started is left when this script ends. (Unlike setsid, timeout leaves it the terminal,
-# to which sudo ties its permission. Limit 0 is none.)
+# background PROGRAM...: start it in a process group of its own, so that nothing that it
+# started outlives this script. Unlike setsid, timeout leaves it the terminal, to which
+# sudo ties its permission. A limit of 0 means none.
 background() {
 	timeout -k 30 0 "$@" </dev/null &
 	child=$!
 }
 
-# attend PROGRAM...: run it such that a signal ends it and this script at once. Its
-# status is in $rc.
+# attend PROGRAM...: run it so that a signal ends it and this script at once. $rc has
+# its status.
 attend() {
 	background "$@"
 	rc=0
@@ -102,17 +104,17 @@ attend() {
 	child=''
 }
 
-# What to add to a line of progress; a script may redefine it.
+# run adds this to a line of progress. A script may redefine it.
 progress() { :; }
 
-# run LOG WHAT PROGRAM...: a long step. Its output goes to LOG, a line of
+# run LOG WHAT PROGRAM...: run a long step. Its output goes to LOG, and a line of
 # progress to the terminal every 20 seconds.
 run() {
 	run_log=$1 run_what=$2 run_time=0
 	shift 2
 	mkdir -p "${run_log%/*}"
 	background "$@" >"$run_log" 2>&1
-	# It may be a short one.
+	# The program may be a short one.
 	for _ in 1 2 3 4 5; do
 		! kill -0 "$child" 2>/dev/null || sleep 0.2
 	done
@@ -128,13 +130,13 @@ run() {
 	return "$run_rc"
 }
 
-# crashed_early STATUS CONSOLE: has QEMU crashed before its kernel came to init? QEMU 7.2
-# does, once in hundreds of boots, as the kernel sets up PCI devices. Nothing was tried
-# by then, so that one may try again.
+# crashed_early STATUS CONSOLE: true if QEMU crashed before its kernel started init.
+# QEMU 7.2 does so once in hundreds of boots, while the kernel sets up PCI devices.
+# Nothing has been tested by then, so the caller may try again.
 crashed_early() {
 	case $1 in 134 | 139) ;; *) return 1 ;; esac
 	! grep -aqs ' as init process' "$2"
 }
 
-# pack DIRECTORY FILE: a root file system for a kernel to start from.
+# pack DIRECTORY FILE: make an initramfs of the directory.
 pack() { (cd "$1" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$2"; }

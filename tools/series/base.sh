@@ -14,21 +14,21 @@ usage() {
 usage: $me
 
 Unpacks Linux $BASE_SERIES into $linux and makes it a git repository
-with one commit, tagged base. Does nothing when that is there already.
+with one commit, tagged base. It does nothing when the tree is there already.
 
-The tarball is the first of
+It takes the first of these tarballs:
   LINUX_TARBALL=FILE                any $BASE_SERIES.y
   ../shared/$BASE_TARBALL
   the Debian package $BASE_PACKAGE ($BASE_SUITE)
   $BASE_URL,
     which must have the sum in the sha256sums.asc beside it
-What is downloaded is kept in $BUILD/download.
+Downloads are kept in $BUILD/download.
 USAGE
 }
 
 download=$BUILD/download
 
-# "suite URI" of each source of apt, which need not have been updated yet.
+# Prints "suite URI" for each source of apt. Its lists need not have been fetched yet.
 sources() {
 	list='' parts=''
 	eval "$(apt-config shell list Dir::Etc::sourcelist/f parts Dir::Etc::sourceparts/d)"
@@ -64,15 +64,16 @@ sources() {
 	done
 }
 
-# Where this machine gets Debian's own packages from, one a line.
+# Prints the mirrors that this machine gets Debian's own packages from, one a line.
 mirrors() {
 	codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 	sources | awk -v c="$codename" '$1 == c || $1 ~ /^(un|old)?stable$|^testing$|^sid$/ {
 		if (!seen[$2]++) print $2 }'
 }
 
-# An apt of its own below $1: the machine's settings (proxy, credentials),
-# but its own package lists and one source. Hooks of the machine stay out.
+# private_apt DIR MIRROR: set up a separate apt below DIR. It has the machine's settings
+# (proxy, credentials), but its own package lists and a single source. The machine's
+# hooks are left out.
 private_apt() {
 	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 	[ -r "$keyring" ] || keyring=${keyring%.gpg}.pgp
@@ -96,10 +97,10 @@ APT::Sandbox::User "root";
 CONF
 }
 
-# MB of what is being written
+# Prints how many MB have been written.
 progress() { echo "($(du -sm "$tmp" | cut -f 1) MB of about $total)"; }
 
-# package MIRROR LOG: the tarball out of Debian's package.
+# package MIRROR LOG: take the tarball out of Debian's package.
 package() {
 	apt=$tmp/apt
 	total='160 and some package lists'
@@ -137,7 +138,7 @@ from_debian() {
 	return 1
 }
 
-# fetch URL FILE
+# fetch URL FILE: download with curl or wget.
 fetch() {
 	if command -v curl >/dev/null; then
 		run "$log" "download" curl -fsSL -o "$2" "$1"
@@ -163,7 +164,7 @@ from_kernel_org() {
 	tarball=$download/${BASE_URL##*/}
 }
 
-# Sets $tarball.
+# find_tarball: set $tarball.
 find_tarball() {
 	mkdir -p "$download"
 	if [ -n "${LINUX_TARBALL:-}" ]; then
@@ -179,7 +180,7 @@ find_tarball() {
 			"no Linux $BASE_SERIES to be had, set LINUX_TARBALL="
 }
 
-# Everything about the file that can be told without unpacking it.
+# Check the file as far as that is possible without unpacking it.
 check_tarball() {
 	[ -f "$tarball" ] || die "$tarball: no such file"
 	[ -r "$tarball" ] || die "$tarball: not readable"
@@ -206,7 +207,7 @@ check_tarball() {
 		say "note: this is Linux $version, the series is written for $BASE_RELEASE"
 	elif [ "$tarball" = "$download/$BASE_TARBALL" ] &&
 		! echo "$BASE_SHA256  $tarball" | sha256sum -c --status; then
-		# Debian's signature was good.
+		# apt has verified Debian's signature.
 		say "note: this is another revision of Debian's $version than the series is written for"
 	fi
 }
@@ -218,14 +219,14 @@ unpack() {
 		die_with_log "$log" "$tarball: damaged"
 }
 
-# One commit with an id that depends on the content alone. The many blobs go
-# to one pack: an object file for each would take longer. No blanks in $dir.
+# Make one commit whose id depends on the content alone. The many blobs go into one
+# pack, because an object file for each would take longer. $dir has no blanks.
 # shellcheck disable=SC2086
 commit_base() {
 	bgit="git -C $dir"
 	rm -rf "$dir/.git"
-	# Debian's packaging has git ignore every file of the tree: a new one
-	# would be left out of a commit without a word.
+	# Debian's packaging makes git ignore every file of the tree, so that git would
+	# leave a new file out of a commit without a word.
 	sed -i -e '/^\/\*$/d' -e '/^!\/debian\/$/d' "$dir/.gitignore"
 	$bgit -c init.defaultBranch=series init -q
 	$bgit config gc.auto 0

@@ -12,15 +12,15 @@ usage() {
 	cat <<USAGE
 usage: $me [commit ...]
 
-Builds a bzImage at each commit of the series (or those given), and at the
-last one without CONFIG_TRANSIENT_MEMMAP too, in $side/out. Goes on after a
-failure; the exit status tells.
+Builds a bzImage in $side/out at each commit of the series (or at those
+given), and at the last one without CONFIG_TRANSIENT_MEMMAP as well. It goes
+on after a failure; the exit status tells whether there was one.
 USAGE
 }
 
 failed=0
 
-# build NAME WHAT OPTION...: one line about one build.
+# build NAME WHAT OPTION...: build a kernel and print one line about it.
 build() {
 	out=$side/out/$1 what=$2
 	shift 2

@@ -21,22 +21,23 @@ usage: $me [check ...]
   programs     the programs of the series by the kernel's own Makefiles
   shellcheck   shellcheck on every script
 
-Default: all. compile and kerneldoc compare with the base: what the base has
-been told already is no finding. A line of tools/series/check.exceptions, a regular
-expression, a tab and a reason, makes findings explained ones.
+Default: all. compile and kerneldoc compare with the base: a message that the
+base gives too is no finding. A line of tools/series/check.exceptions (a regular
+expression, a tab and a reason) turns the findings that it matches into
+explained ones.
 USAGE
 }
 
 checks=0 findings=0 explained=0
 
-# The files of the series that the filter (AM, A) and the pattern select;
-# those in tools/ are no kernel code.
+# changed FILTER PATTERN: print the files of the series that the filter (AM, A) and the
+# pattern select. Files in tools/ are no kernel code and are left out.
 changed() {
 	kgit diff --name-only --no-renames --diff-filter="$1" base HEAD |
 		grep -E "$2" | grep -v '^tools/' || :
 }
 
-# judge NAME: counts and prints the findings in $tmp/found.
+# judge NAME WORDS: count and print the findings in $tmp/found.
 judge() {
 	checks=$((checks + 1))
 	: >"$tmp/patterns"
@@ -52,8 +53,8 @@ judge() {
 	sed 's/^/  /' "$tmp/left"
 }
 
-# compare NAME: what $tmp/series has and $tmp/base has not. Line numbers move,
-# so they don't count.
+# compare NAME WORDS: judge what $tmp/series has and $tmp/base has not. Line numbers
+# move, so they don't count.
 compare() {
 	for side_of in base series; do
 		sed -E 's/:[0-9]+(:[0-9]+)?:? /: /g' "$tmp/$side_of" |
@@ -63,8 +64,8 @@ compare() {
 	judge "$1" "$2"
 }
 
-# can WHAT STATUS,... COMMAND: run it in the tree of the series, $tmp/one is what
-# it prints. Another status is no finding, but the end.
+# can WHAT STATUS,... COMMAND: run the command in the tree of the series, with its
+# output in $tmp/one. Any other exit status is no finding: it ends the script.
 can() {
 	what=$1 good=$2 rc=0
 	shift 2
@@ -78,11 +79,12 @@ check_checkpatch() {
 	kgit format-patch -q --no-signature --no-renames -o "$tmp/patches" base..HEAD
 	: >"$tmp/raw"
 	for p in "$tmp"/patches/*.patch; do
-		# Debian's python3 has the modules that it wants.
+		# checkpatch needs modules that Debian's python3 has.
 		can "checkpatch on ${p##*/}" 0,1 env PATH="/usr/bin:$PATH" \
 			scripts/checkpatch.pl --strict --no-signoff \
 			--terse --show-types --showfile "$p"
-		# Where it does not come to its end, or a script that it calls.
+		# In this case checkpatch, or a script that it calls, did not come to
+		# its end.
 		if [ -s "$tmp/err" ] || { [ "$rc" = 1 ] && ! grep -q '^total: ' "$tmp/one"; }; then
 			die "checkpatch on ${p##*/} failed: $(tail -n 1 "$tmp/err")"
 		fi
@@ -92,7 +94,7 @@ check_checkpatch() {
 	judge checkpatch ", $(find "$tmp/patches" -name '*.patch' | wc -l) patches"
 }
 
-# checkpatch asks for it with each new file, and does not look.
+# checkpatch asks for this with each new file, but does not check it.
 check_maintainers() {
 	side_tree series
 	kgit diff --name-only --no-renames --diff-filter=A base HEAD >"$tmp/new"
@@ -107,8 +109,8 @@ check_maintainers() {
 }
 section='MEMORY MANAGEMENT - TRANSIENT MEMMAP'
 
-# Prints the checker. Sparse 0.6.4, Debian 12's, does not know the keyword
-# that 7.3 has make look for, and make then goes on without a checker.
+# Prints the command of the checker. Sparse 0.6.4, which Debian 12 has, does not know
+# the keyword that make looks for in 7.3, and make then goes on without a checker.
 checker() {
 	if [ "$("$side/linux/scripts/checker-valid.sh" sparse)" = 1 ]; then
 		echo sparse
@@ -117,8 +119,8 @@ checker() {
 	fi
 }
 
-# messages COMMIT NAME: the compiler's and sparse's, for the
-# objects, in $tmp/NAME.
+# messages COMMIT NAME: put what the compiler and sparse say about the objects into
+# $tmp/NAME.
 messages() {
 	side_tree "$1"
 	log=$BUILD/log/check-compile-$2.log
@@ -143,7 +145,7 @@ messages() {
 }
 
 check_compile() {
-	# Code of other architectures does not build here.
+	# Code of other architectures cannot be built here.
 	sources=$(changed AM '\.c$' | grep -v -E '^arch/' || :)
 	sources="$sources $(changed AM '^arch/x86/.*\.c$')"
 	messages base base
@@ -153,7 +155,7 @@ check_compile() {
 	compare compile ", $# files, logs in $BUILD/log/check-compile-*.log"
 }
 
-# doc COMMIT NAME: what kernel-doc says of the files at the commit.
+# doc COMMIT NAME: put what kernel-doc says about the files into $tmp/NAME.
 doc() {
 	side_tree "$1"
 	: >"$tmp/raw"
@@ -162,7 +164,7 @@ doc() {
 		can "kernel-doc on $f" 0,3 tools/docs/kernel-doc -none -Wall -Werror "$f"
 		cat "$tmp/one" "$tmp/err" >>"$tmp/raw"
 	done
-	# It says some things twice.
+	# kernel-doc says some things twice.
 	grep -E '^(Warning|Error|[Ee]rror:|.*:[0-9]+:)' "$tmp/raw" |
 		LC_ALL=C sort -u >"$tmp/$2" || :
 }
@@ -176,15 +178,15 @@ check_kerneldoc() {
 	compare kernel-doc ", $# files"
 }
 
-# What the Makefiles of the kernel make of our programs, which guest.sh builds
-# by itself: all that the series names in them. Warnings are findings.
+# Build all programs that the series adds to the kernel's Makefiles, with these
+# Makefiles; vm/programs.sh does without them. Warnings are findings.
 check_programs() {
 	side_tree series
 	build_headers
 	rm -rf "$side/out/programs"
 	: >"$tmp/bad"
 	mkdir -p "$side/out/programs"
-	# Targets are full paths there.
+	# Targets of that Makefile are full paths.
 	programs=$(kgit diff base HEAD -- tools/testing/selftests/mm/Makefile |
 		sed -n "s|^+TEST_GEN_FILES += |$side/out/programs/|p")
 	[ -n "$programs" ] || die "selftests/mm/Makefile has no program of the series"

@@ -12,17 +12,17 @@ usage() {
 	cat <<USAGE
 usage: $me [-p]
 
-Makes commits of series/*.patch and of the files that they bring from $top,
-and checks them out in $linux. Only files that differ are written, so
-that the next build is short. Does nothing when the series has not changed.
-FORCE=1 discards what is in $linux and not in the series.
+Makes commits of series/*.patch and of the files in $top that they add,
+and checks them out in $linux. It writes only files that differ, so that
+the next build is short, and does nothing when the series has not changed.
+FORCE=1 discards whatever is in $linux but not in the series.
 
   -p   print the id of the last commit, leave the work tree alone
 USAGE
 }
 
-# Refuses what is no patch of this series; notes the files that it adds and
-# those that it changes, each with the patch, in $tmp/adds and $tmp/touched.
+# check_patch PATCH: refuse a file that is no patch of this series. Note the files that
+# it adds in $tmp/adds and those that it changes in $tmp/touched, each with the patch.
 check_patch() {
 	p=$1
 	case ${p##*/} in
@@ -53,8 +53,8 @@ in_overlay() {
 	return 1
 }
 
-# A path has one owner: the overlay (one Adds, and hunks of later patches) or
-# the base (hunks).
+# A path has one owner: the overlay (one Adds: line, and hunks of later patches) or the
+# base (hunks).
 check_owners() {
 	while read -r path patch; do
 		in_overlay "$path" ||
@@ -67,8 +67,8 @@ check_owners() {
 	cut -d ' ' -f 1 "$tmp/adds" | LC_ALL=C sort >"$tmp/added"
 	twice=$(uniq -d "$tmp/added" | head -n 1)
 	[ -z "$twice" ] || die "$twice: named by more than one Adds: line"
-	# What git ignores there is made by a build. Dot files are left out: the
-	# base from Debian has no exceptions for them, as mainline has.
+	# Files that git ignores there are made by a build. Dot files are not checked:
+	# Debian's base lacks the exceptions for them that mainline has.
 	ignored=$(grep -v '/\.[^/]*$' "$tmp/added" |
 		kgit -c core.excludesFile=/dev/null check-ignore --no-index --stdin |
 		head -n 1) || :
@@ -92,7 +92,8 @@ check_series() {
 	check_owners
 }
 
-# Says which hunk git apply stumbled over: file:line of the hunk's old side.
+# blame PATCH: say which hunk git apply stumbled over. git names file:line of its old
+# side.
 blame() {
 	at=$(sed -n 's/^error: patch failed: //p' "$tmp/err" | head -n 1)
 	[ -n "$at" ] || die "$1: $(sed -n 's/^error: //p' "$tmp/err" | head -n 1)"
@@ -103,8 +104,8 @@ blame() {
 	die "$1 does not apply: ${at%:*}, hunk ${hunk:-at line ${at##*:}}"
 }
 
-# add_file PATH: the repository's file into the index, without what later
-# patches make of it.
+# add_file PATH: put the repository's file into the index, without the changes that
+# later patches make to it.
 add_file() {
 	mode=100644
 	[ ! -x "$top/$1" ] || mode=100755
@@ -119,7 +120,7 @@ add_file() {
 	done <"$tmp/later"
 }
 
-# commit PATCH PARENT: prints the commit of what is in the index.
+# commit PATCH PARENT: commit the index and print the commit's id.
 commit() {
 	from=$(patch_header "$1" From)
 	GIT_AUTHOR_NAME=${from% <*}
@@ -139,8 +140,8 @@ commit() {
 	kgit commit-tree -p "$2" -F "$tmp/message" "$(kgit write-tree)"
 }
 
-# Sets $head to the last commit of the series. All happens in an index of
-# its own, no work tree is involved.
+# Sets $head to the last commit of the series. It uses an index of its own and touches
+# no work tree.
 compose() {
 	GIT_INDEX_FILE=$tmp/index
 	export GIT_INDEX_FILE
@@ -164,7 +165,7 @@ compose() {
 	unset GIT_INDEX_FILE
 }
 
-# Nothing may be in the tree that only the tree has.
+# The tree must not have anything that would be lost.
 check_tree() {
 	[ -z "${FORCE:-}" ] || return 0
 	hint='make refresh writes commits back, FORCE=1 discards'

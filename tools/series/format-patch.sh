@@ -14,7 +14,7 @@ usage: $me
 
 Writes a cover letter (series/cover-letter.txt: subject, blank line, text) and
 the patches to $BUILD/patches, and checks that git am of them
-on the base gives the series again. To be had from the environment:
+on the base gives the series again. Environment:
 
   SIGNOFF=1   add Signed-off-by: with your git identity
   SUBJECT_PREFIX=...  default: PATCH
@@ -31,14 +31,14 @@ identity() {
 		esac
 		say "signing off as $name <$mail>"
 	else
-		# Needed for the message ids, not seen elsewhere.
+		# git needs these for the message ids; they appear nowhere else.
 		name=$(kgit log -1 --format=%an)
 		mail=$(kgit log -1 --format=%ae)
 	fi
 	export GIT_COMMITTER_NAME="$name" GIT_COMMITTER_EMAIL="$mail"
 }
 
-# format DIR: the cover letter's text goes by the branch's description, which
+# format DIR: the text of the cover letter is passed as the branch's description, which
 # git folds and encodes.
 format() {
 	cover=$top/series/cover-letter.txt

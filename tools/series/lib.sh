@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2034,SC2154	# $linux and more are from tools/lib.sh.
-# Sourced after tools/lib.sh by what deals with the series and its base.
+# Scripts that deal with the series and its base source this after tools/lib.sh.
 
-# Where the repository keeps kernel files that the series adds.
+# These directories of the repository have the kernel files that the series adds.
 overlay_dirs='mm include lib Documentation tools/testing tools/mm'
 
 base_version() {
@@ -10,7 +10,7 @@ base_version() {
 	. "${BASE_VERSION:-$tools/series/base.version}"
 }
 
-# release TREE: the version its Makefile tells.
+# release TREE: print the version that its Makefile states.
 release() {
 	awk '$2 == "=" && $1 == "VERSION" { v = $3 }
 	     $2 == "=" && $1 == "PATCHLEVEL" { p = $3 }
@@ -18,7 +18,7 @@ release() {
 	     END { print v "." p "." s }' "$1/Makefile"
 }
 
-# git in the kernel tree, deaf to whatever the user's configuration says
+# kgit ARGUMENT...: run git in the kernel tree, whatever the user's configuration says
 # about the look of diffs and messages.
 kgit() {
 	git -C "$linux" -c core.quotePath=false -c core.autocrlf=false \
@@ -26,8 +26,8 @@ kgit() {
 		-c diff.mnemonicPrefix=false "$@"
 }
 
-# side_tree COMMIT: check the commit out in $side/linux, a second work tree,
-# for whatever must not disturb the first.
+# side_tree COMMIT: check the commit out in $side/linux, a second work tree for steps
+# that must not disturb the first.
 side=$BUILD/side
 side_tree() {
 	if [ ! -e "$side/linux/.git" ]; then
@@ -41,7 +41,7 @@ side_tree() {
 	git -C "$side/linux" clean -q -fd
 }
 
-# The files the repository adds to the kernel, one a line.
+# Prints the files that the repository adds to the kernel, one a line.
 overlay_files() (
 	cd "$top" || exit
 	dirs=''
@@ -60,13 +60,14 @@ overlay_files() (
 	fi | LC_ALL=C sort -u
 )
 
-# The parts of a patch file: message (without its Adds), added files, hunks.
+# These print the parts of a patch file: a field of the header, the message with its
+# Adds: lines, the files that it adds, and the hunks.
 patch_header() { sed -n -e '/^$/q' -e "s/^$2: //p" "$1"; }
 patch_body() { sed -e '1,/^$/d' -e '/^---$/,$d' "$1"; }
 patch_adds() { patch_body "$1" | sed -n 's/^Adds: *//p'; }
 patch_hunks() { sed '1,/^---$/d' "$1"; }
 
-# Identifies the series and the overlay of the repository.
+# Prints a hash that identifies the series and the overlay of the repository.
 series_hash() (
 	cd "$top" || exit
 	{
@@ -79,8 +80,8 @@ series_hash() (
 	} | sha256sum | cut -d ' ' -f 1
 )
 
-# What was composed last, kept with the tree: the hash of its sources, the
-# commit, and the patches.
+# The tree keeps what was composed last: the hash of its sources, the commit, and the
+# sums of the patches.
 load_state() {
 	was='' known=''
 	[ ! -e "$linux/.git/composed" ] ||

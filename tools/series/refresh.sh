@@ -13,15 +13,15 @@ usage() {
 usage: $me [-n]
 
 Writes each commit after the base in $linux to series/, and the files
-it adds to their place in the repository, as the last commit leaves them.
-Patches and files that the commits no longer have are removed. All is checked
-before anything is written.
+that it adds to their places in the repository, as the last commit leaves them.
+It removes patches and files that the commits no longer have. It checks
+everything before it writes anything.
 
-  -n   only tell, by the exit status too, whether there is anything to write
+  -n   write nothing; tell, by the exit status too, whether there is anything to write
 USAGE
 }
 
-# The message must survive the way through a patch file.
+# The message must survive being written to a patch file and read back.
 check_message() {
 	if kgit log -1 --format=%B "$1" | grep -q -E '^(---$|Adds: )'; then
 		die "$name: a line of the message is '---' or begins with 'Adds: '"
@@ -38,8 +38,8 @@ check_history() {
 		die "$linux: not committed: ${dirty#???}"
 }
 
-# The hunks, as every git writes them. Index lines go: they change with each
-# base and say nothing that the hunks don't.
+# hunks COMMIT: print the hunks in the form that every git writes. Index lines are left
+# out: they change with each base and say nothing that the hunks don't.
 hunks() {
 	kgit diff-tree -p --no-color --no-ext-diff --no-textconv --no-renames \
 		--diff-filter=a -U3 --diff-algorithm=myers --indent-heuristic \
@@ -47,8 +47,8 @@ hunks() {
 		sed -e 1d -e '/^index [0-9a-f]*\.\.[0-9a-f]*/d'
 }
 
-# write_patch COMMIT NUMBER: one patch, and its files as the last commit leaves
-# them, below $tmp/new.
+# write_patch COMMIT NUMBER: write one patch, and the files that it adds as the last
+# commit leaves them, below $tmp/new.
 write_patch() {
 	name=$(kgit log -1 --format=%f "$1" | cut -c 1-52)
 	name=$(printf '%04d-%s.patch' "$2" "${name%[-.]}")
@@ -73,7 +73,7 @@ write_patch() {
 	done <"$tmp/adds"
 }
 
-# entry COMMIT PATH, or entry . PATH for the repository: mode and content.
+# entry COMMIT PATH: print mode and blob of the path; for the repository, COMMIT is ".".
 entry() {
 	if [ "$1" != . ]; then
 		kgit ls-tree "$1" "$2" | sed -n 's/^\([0-7]*\) blob \([0-9a-f]*\).*/\1 \2/p'
@@ -84,9 +84,9 @@ entry() {
 	fi
 }
 
-# An edit made in the repository since the last make tree must not get lost:
-# it stays where the commits leave the file alone, and is a conflict where
-# they don't. Fills $tmp/take, $tmp/drop and $tmp/keep with paths.
+# An edit made in the repository since the last make tree must not get lost: it stays if
+# the commits leave the file alone, and is a conflict if they don't. This fills
+# $tmp/take, $tmp/drop and $tmp/keep with paths.
 sort_out() {
 	: >"$tmp/take"; : >"$tmp/drop"; : >"$tmp/keep"
 	: >"$tmp/was"
@@ -110,7 +110,7 @@ sort_out() {
 	done <"$tmp/paths"
 }
 
-# The same for the patches, all or nothing.
+# The same holds for the patches, all or nothing.
 check_patches() {
 	[ -z "${FORCE:-}" ] || return 0
 	patch_sums >"$tmp/sums"
@@ -137,7 +137,7 @@ write_all() {
 	done <"$tmp/drop"
 }
 
-# Nothing in the tree that make tree would not make again.
+# Succeeds if the tree has nothing that make tree would not make again.
 only_look() {
 	[ -e "$linux/.git" ] || exit 0
 	load_state
@@ -165,7 +165,7 @@ for commit in $(kgit rev-list --reverse base..HEAD); do
 	write_patch "$commit" "$number"
 done
 
-# What will be written must make the same tree again.
+# The new patches must make the same tree again.
 head=$(BUILD=$BUILD REPO=$tmp/new "$tools/series/compose.sh" -p) ||
 	die "nothing written"
 [ "$(kgit rev-parse "$head^{tree}")" = "$(kgit rev-parse 'HEAD^{tree}')" ] ||
@@ -177,7 +177,7 @@ sort_out
 write_all
 kgit reset -q --soft "$head"
 if [ -s "$tmp/keep" ]; then
-	# No hash: the next make tree composes again.
+	# Without a hash, the next make tree composes again.
 	save_state - "$head"
 	say "note: edited in the repository, make tree takes it: $(tr '\n' ' ' <"$tmp/keep")"
 else
