@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Look for complaints in a kernel's log; print them; fail when there are any.
+# Look for complaints in a kernel's log, print them, and fail when there are any.
 set -eu
 
 me=${0##*/}
@@ -19,11 +19,11 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
 grep -v '^#' "$tools/vm/console-badness" | grep . >"$tmp/bad"
-# What is harmless goes first, as it takes more than a line to tell:
-# The one report on a missing page that vmemmap_alloc_block() makes, in tests that
-# have allocations fail: up to its end, which is near.
-# The killing of what takes all memory for a test, and is named hog.
-# And lockdep's report on vhost-scsi, which takes the mutex of its TPG and a lock of
+# Harmless reports of several lines are removed first:
+# - The report on a missing page that vmemmap_alloc_block() makes once, in tests that
+# make allocations fail, up to its end.
+# - The killing of a test's process that takes all memory, and is named hog.
+# - Lockdep's report on vhost-scsi, which takes the mutex of its TPG and a lock of
 # configfs in both orders, on any memory. (Lockdep says no more after a report.)
 tr -d '\r' <"$1" | awk '
 	function release() {

@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2034,SC2154	# $DAX is for those who source it; see memmap_kib.
-# Sourced by what runs in the machine: the device-dax under test and the counters.
+# Scripts that run in the machine source this, for the device-dax under test and its
+# counters.
 
 DAX=/dev/dax0.0
 dax_dev=/sys/bus/dax/devices/dax0.0
 dax_drv=/sys/bus/dax/drivers/device_dax
 
-# Whether the kernel can do without the memmap at all.
+# True if the kernel can do without the memmap at all.
 dax_has_transient() { [ -e $dax_dev/memmap ]; }
 
 dax_unbind() {
 	[ ! -e $dax_dev/driver ] || echo dax0.0 >$dax_drv/unbind
 }
 
-# dax_bind static|transient [align [static|transient]]: the memmap, of what
-# alignment, and the direct map
+# dax_bind static
+# transient [align [static
+# transient]]: bind the device with this memmap, alignment and direct map.
 dax_bind() {
 	dax_unbind
 	[ ! -e $dax_dev/direct_map ] || echo "${3:-static}" >$dax_dev/direct_map
@@ -25,13 +27,14 @@ dax_bind() {
 	echo dax0.0 >$dax_drv/bind
 }
 
-# One of the pool's files: block_size cap cache live cached peak ...
+# dax_pool FILE: print one of the pool's files: block_size cap cache live cached peak
+# ...
 dax_pool() { cat "$dax_dev/transient/$1"; }
 
-# Hundredths of a second since boot
+# Prints the hundredths of a second since boot.
 now() { sed 's/ .*//; s/\.//' /proc/uptime; }
 
-# within SECONDS COMMAND...: becomes true?
+# within SECONDS COMMAND...: true if the command succeeds in that time.
 within() {
 	until=$(($(now) + $1 * 100))
 	shift
@@ -41,20 +44,20 @@ within() {
 	done
 }
 
-# Wait until no block is live, at most $1 seconds.
+# dax_idle SECONDS: wait until no block is live, for that time at most.
 dax_no_live() { [ "$(dax_pool live)" = 0 ]; }
 dax_idle() { within "$1" dax_no_live; }
 
-# Bytes of the device, and a counter of /proc/vmstat.
+# These print the size of the device in bytes, and a counter of /proc/vmstat.
 dax_size() { cat $dax_dev/size; }
 vmstat() { awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat; }
 
-# KiB of memmap beyond $unbound, which is nr_memmap_pages without the device. $rest is
-# how many there are when it is bound, and nothing is pinned.
+# memmap_kib: print the KiB of memmap beyond $unbound, which is nr_memmap_pages without
+# the device. $rest is that figure when the device is bound and nothing is pinned.
 memmap_kib() { echo $((($(vmstat nr_memmap_pages) - unbound) * 4)); }
 at_rest() { [ "$(memmap_kib)" = "$rest" ]; }
 
-# Pages stay spare for half a second.
+# no_blocks: the pool keeps spare pages for half a second, so this waits for them to go.
 no_blocks() {
 	dax_idle 5 || { echo "$(dax_pool live) blocks are live"; return 1; }
 	within 2 at_rest || { echo "$(memmap_kib) KiB of memmap, $rest before"; return 1; }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The init of the virtual machine that vm.sh starts: makes it habitable, runs
-# /run/out/command and switches the machine off. Runs in the machine only.
+# The init of the virtual machine that vm.sh starts: it sets the machine up, runs
+# /run/out/command and switches the machine off. It runs in the machine only.
 set -eu
 
 [ $$ = 1 ] || { echo "${0##*/}: started by tools/vm/vm.sh, in the machine" >&2; exit 2; }
@@ -30,7 +30,8 @@ for word in $cmdline; do
 	esac
 done
 
-# share TAG DIRECTORY OPTIONS: one of the host's, at a place that a tmpfs may cover
+# share TAG DIRECTORY OPTIONS: mount a directory of the host at the same path, which a
+# tmpfs may cover.
 share() {
 	mkdir -p "$2"
 	mount -t 9p -o "trans=virtio,version=9p2000.L,msize=262144,$3" "$1" "$2"
@@ -42,7 +43,7 @@ share build "$build" ro,cache=loose
 ln -sf /proc/self/fd /dev/fd 2>/dev/null || :
 echo "|/bin/false" >/proc/sys/kernel/core_pattern
 hostname vm
-# A limit on messages from user space would hide what the tests put there.
+# A rate limit on messages from user space would hide those of the tests.
 echo on >/proc/sys/kernel/printk_devkmsg 2>/dev/null || :
 ip link set lo up 2>/dev/null || :
 
@@ -60,6 +61,6 @@ dmesg >/run/out/dmesg || :
 echo "$rc" >/run/out/status
 sync
 umount /run/out || :
-# reboot(2) by a program that asks no init system, as there is none.
+# There is no init system to ask, so this program calls reboot(2) by itself.
 busybox poweroff -f
 sleep 60

@@ -12,17 +12,17 @@ usage: $me [options] [config [target ...]]
 
 Builds $linux in $BUILD/out/CONFIG. The configuration is
 tinyconfig and tools/vm/config/normal.config, then tools/vm/config/CONFIG.config.
-Fails when an option of these did not take.
+It fails when an option of these did not take effect.
 
   config      normal (default), debug, ...
-  target      of the kernel's Makefile: only these
-  -s DIR      another source tree
-  -o DIR      another place to build in
-  -f FILE     merge this one as well, last
-  -t          options that the tree does not have are no failure
+  target      build only these targets of the kernel's Makefile
+  -s DIR      use another source tree
+  -o DIR      build in another directory
+  -f FILE     merge this configuration as well, last
+  -t          accept that the tree does not have some of the options
   -c          configure only
 
-Environment: BUILD, JOBS, CC; CCACHE_DIR and what else ccache reads.
+Environment: BUILD, JOBS, CC; CCACHE_DIR and the other variables of ccache.
 USAGE
 }
 
@@ -55,8 +55,8 @@ for f in $fragments; do
 done
 
 
-# The cache of compilations is the user's own. Paths below this are the same for every
-# tree that is laid out like ours.
+# The cache of compilations is the user's own. Paths below this directory are the same
+# for every tree that is laid out like ours.
 CCACHE_BASEDIR=$(cd "$src/.." && pwd)
 CCACHE_NOHASHDIR=1
 CCACHE_SLOPPINESS=time_macros
@@ -66,15 +66,16 @@ KBUILD_BUILD_HOST=localhost
 export CCACHE_BASEDIR CCACHE_NOHASHDIR CCACHE_SLOPPINESS
 export KBUILD_BUILD_TIMESTAMP KBUILD_BUILD_USER KBUILD_BUILD_HOST
 
-# kmake WHAT ARGS...
+# kmake WHAT ARGUMENT...: run make in the source tree; lines of progress begin with
+# WHAT.
 kmake() {
 	what=$1
 	shift
 	run "$log" "$what" make -C "$src" O="$out" CC="${CC:-ccache gcc}" "$@"
 }
 
-# What the configuration is made of: the fragments, and the Kconfig files as
-# far as they are not the base's.
+# Hash what the configuration is made of: the fragments, and the difference of the
+# Kconfig files from the base's.
 config_hash() {
 	{
 		# shellcheck disable=SC2086
@@ -83,8 +84,8 @@ config_hash() {
 	} | sha256sum
 }
 
-# Options of the fragments that are not in .config as they should be: the
-# last fragment that names an option counts.
+# Prints the options that .config does not have as the fragments want them. The last
+# fragment that names an option counts.
 not_taken() {
 	# shellcheck disable=SC2086
 	sed -n -e 's/^# \(CONFIG_[A-Za-z0-9_]*\) is not set$/\1=n/' \
@@ -132,13 +133,13 @@ configure() {
 	echo "$hash" >"$out/.fragments"
 }
 
-# The number of commands run so far, and what the last full build ran.
+# Prints the number of commands run so far, and how many the last full build ran.
 progress() {
 	done_now=$(grep -c '^  [A-Z]' "$log") || :
 	echo "($done_now steps, ${steps:-about 3000} in a build from scratch)"
 }
 
-# The first error and what follows it, and the rest is in the log.
+# Show the first error and the lines that follow it. The log has the rest.
 no_build() {
 	grep -m 1 -A 14 -E 'error:|undefined reference|^make.*\*\*\*' "$log" >"$log.error" ||
 		tail -n 15 "$log" >"$log.error"
@@ -155,7 +156,7 @@ build() {
 	steps=$(cat "$out/.steps" 2>/dev/null) || :
 	say "building $config in $out, log in $log"
 	start=$(date +%s)
-	# A fragment can set variables of the Makefiles too.
+	# A fragment can set variables of the kernel's Makefiles too.
 	# shellcheck disable=SC2046,SC2086
 	kmake "building $config" -j"$JOBS" $(sed -n 's/^# make: //p' $fragments) $targets ||
 		no_build

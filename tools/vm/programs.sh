@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2154	# $linux and more are from lib.sh.
-# Sourced after tools/lib.sh by what runs programs of the kernel's tree in the machine.
+# Scripts that run programs of the kernel's tree in the machine source this after
+# tools/lib.sh.
 
 PROGRAMS=$BUILD/programs
 
-# The kernel's headers, for programs.
+# The programs are compiled with the kernel's own headers.
 headers=$BUILD/out/headers/usr/include
 build_headers() {
 	[ ! -d "$headers" ] || return 0
@@ -13,7 +14,7 @@ build_headers() {
 		die_with_log "$BUILD/log/headers.log" "the kernel's headers failed"
 }
 
-# Programs for the machine: the host's root is the machine's, so nothing is packed.
+# Build the programs for the machine. It has the host's root, so nothing is packed.
 build_programs() {
 	self=$linux/tools/testing/selftests
 	mkdir -p "$PROGRAMS"

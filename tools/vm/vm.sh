@@ -19,18 +19,18 @@ checkout and BUILD are at their paths, also below these.
 
   -k KERNEL   normal, debug, or the path of a bzImage (default: normal)
   -m RAM      memory of the machine (default: 7G, see below)
-  -b GIB      four CPUs, 2 GiB of RAM, and so much soft-reserved memory at 1 TiB,
-              of which the machine below has to have only what is used
+  -b GIB      four CPUs, 2 GiB of RAM, and GIB of soft-reserved memory at 1 TiB;
+              the host needs only as much of it as is used
   -a ARGS     append to the kernel's command line
   -t SECONDS  time limit (default: 300)
   -o DIR      where the results go (default: a directory in build/vm)
   -q ARGS     append to QEMU's command line, split at blanks
   -c          count instructions (-icount): one CPU, time independent of load
-  -i          no command: a shell on the console
+  -i          run a shell on the console instead of a command
   -n          keep quiet: leave the command's output in DIR only
-  -C          boot nothing: check that QEMU has all of the machine, and that memory
-              and disk suffice for it, the tree and the kernel, as far as these
-              are not built yet (2 s)
+  -C          boot nothing: check that QEMU has all devices of the machine, and that
+              memory and disk suffice for it, the tree and the kernel, as far as
+              these are not built yet (2 s)
 
 DIR gets stdout, stderr, status, dmesg and console.log. The machine sees it
 as /run/out, writable.
@@ -38,19 +38,20 @@ as /run/out, writable.
 With 7G the machine has 2.5 GiB of ordinary memory, 4 GiB that are soft-reserved
 at 4 GiB (/dev/dax0.0) and 512 MiB that belong to nobody at 8.25 GiB, for
 test_transient_memmap. /dev/vda is an empty disk of 1 GiB, /dev/nullb0 one
-that lives in memory, /dev/vdb one whose driver has to bounce all data. A device
-for education is behind an IOMMU, for VFIO. LAYOUT= (empty or memmap= options) replaces the layout.
+that lives in memory, /dev/vdb one whose driver has to bounce all data. For VFIO,
+there is QEMU's educational device behind an IOMMU. LAYOUT= (empty or memmap=
+options) replaces the layout.
 
 Environment: BUILD, LAYOUT, ACCEL (tcg, or kvm where it is known to work).
 
-Exit status: the command's; 124 time limit, 125 the machine did not end in
-order, 126 the kernel complained (tools/vm/console-badness), 2 usage.
+Exit status: the command's, or 2 wrong usage, 124 time limit, 125 the machine did
+not end in order, 126 the kernel complained (tools/vm/console-badness).
 USAGE
 }
 
 die() { say "$*"; exit 2; }
 
-# The arguments, quoted such that a shell reads them back.
+# quote ARGUMENT...: print the arguments quoted so that a shell reads them back.
 quote() {
 	for word; do
 		printf "'%s' " "$(printf '%s' "$word" | sed "s/'/'\\\\''/g")"
@@ -86,7 +87,7 @@ esac
 command -v qemu-system-x86_64 >/dev/null ||
 	die "qemu-system-x86_64 is missing (Debian: qemu-system-x86)"
 
-# Sets $out, makes it the current directory and empties it.
+# results: set $out, make it the current directory and empty it.
 results() {
 	if [ -z "$out" ]; then
 		mkdir -p "$BUILD/vm"
@@ -110,15 +111,16 @@ else
 	[ -n "$shell" ] || quote "$@" >"$out/command"
 fi
 
-# The machine. The q35 puts 2 GiB of 7 below 4 GiB and 5 above.
-# The reserved region touches neither the soft-reserved one nor its section.
+# The q35 machine puts 2 of its 7 GiB below 4 GiB and 5 above. The reserved region
+# touches neither the soft-reserved one nor its section.
 # shellcheck disable=SC2016	# The dollar is memmap='s own.
 layout='memmap=4G%4G-1+0xefffffff memmap=512M$8448M
 	test_transient_memmap.base=0x210000000
 	test_transient_memmap.size=0x20000000'
 case $ram in 7G | 7g) ;; *) layout='' ;; esac
 if [ -n "$big" ]; then
-	# So much does not fit below: QEMU puts all that is above 2 GiB at 1 TiB.
+	# So much memory does not fit below 1 TiB: QEMU puts all but the first 2 GiB at
+	# 1 TiB.
 	layout="memmap=${big}G%1024G-1+0xefffffff"
 	extra="$extra -object memory-backend-ram,id=ram,size=2G
 		-object memory-backend-ram,id=big,size=${big}G,reserve=off
@@ -126,9 +128,9 @@ if [ -n "$big" ]; then
 fi
 layout=${LAYOUT-$layout}
 
-# What the debug kernel has built in and leaves off. And with five levels of page
-# tables, KASAN takes good addresses for wild ones when an interrupt comes while
-# identify_cpu() has the CPU's features cleared.
+# The debug kernel has these checkers built in, but off. It runs with four levels of
+# page tables: with five, KASAN takes good addresses for wild ones when an interrupt
+# comes while identify_cpu() has the CPU's features cleared.
 cpu=max checkers=''
 case $image in
 */debug/*) cpu=max,la57=off checkers='page_owner=on page_table_check=on' ;;
@@ -148,7 +150,7 @@ cmdline="console=ttyS0 root=root rootfstype=9p ro
 # shellcheck disable=SC2086	# Blanks and newlines become one blank.
 cmdline=$(printf '%s ' $cmdline)
 
-# They are sparse.
+# These files are sparse.
 truncate -s 1G "$tmp/disk.raw"
 truncate -s 16M "$tmp/bounced.raw"
 case ${ACCEL:-tcg} in
@@ -160,10 +162,10 @@ if [ -n "$icount" ]; then
 	accel='-accel tcg,thread=single -icount shift=0,sleep=off -smp 1'
 fi
 
-# share TAG PATH ACCESS: what a directory becomes for QEMU
+# share TAG PATH ACCESS: print the options that share a directory with the machine.
 share() { echo "local,path=$2,$3security_model=none,multidevs=remap,mount_tag=$1"; }
 
-# Started below in the background, on the terminal, or without a kernel.
+# The callers start this in the background, on the terminal, or without a kernel.
 qemu() {
 	# shellcheck disable=SC2086	# $accel and $extra are lists.
 	exec timeout --foreground -k 5 "$limit" qemu-system-x86_64 \
@@ -183,16 +185,16 @@ qemu() {
 }
 boot() { qemu -kernel "$image" -append "$cmdline" "$@"; }
 
-# MiB. Memory: the stress test's machine came to 2,400, the demo's to 1,000. Disk: the
-# tree is 2,200 and was fetched as 160 or, in a package, twice that; a kernel is 460,
-# with all checkers 830; the rest is programs, logs and results.
+# All of these are MiB. Memory: the stress test's machine needs 2,400, the demo's 1,000.
+# Disk: the tree takes 2,200 and its download 160 or, as a package, twice that; a kernel
+# takes 460, or 830 with all checkers; the rest is for programs, logs and results.
 need_memory=2600
 need_tree=2600
 need_kernel=600
 need_debug=1000
 need_rest=300
 
-# A machine that is paused, and has no kernel, is asked to quit.
+# Start the machine paused and without a kernel, and ask it to quit.
 check_qemu() {
 	limit=20
 	echo quit | (qemu -S -monitor stdio) >"$tmp/monitor" 2>"$tmp/qemu.log" ||
@@ -258,7 +260,7 @@ if crashed_early "$rc" console.log; then
 	machine
 fi
 
-# died LOG STATUS WORDS
+# died LOG STATUS WORDS: show the end of the log and exit with the status.
 died() {
 	log_end "$1"
 	say "$3: see $out/$1"
