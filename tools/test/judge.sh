@@ -12,16 +12,15 @@ kunit=${KUNIT:-$linux/tools/testing/kunit/kunit.py}
 usage() {
 	cat <<USAGE
 usage: $me TEST FILE
-Prints "PASSED FAILED SKIPPED", then a line per problem. Beyond what kunit.py
-parse does, the plan must come first, each promised result must be there, only
-one document may be in the file, and no "not ok" may hide behind a "#". What a
-test said right before its "not ok" follows.
-A SKIP that tools/test/skips does not list is a problem, and when CI is set, a
-failure.
+Prints "PASSED FAILED SKIPPED", then a line per problem, then what each failed
+test said right before its "not ok". It is stricter than kunit.py parse: the plan
+must come first, each promised result must be there, the file may have only one
+document, and no "not ok" may hide behind a "#". A SKIP that tools/test/skips does
+not list is a problem, and when CI is set, a failure.
 USAGE
 }
 
-# Problems of the document's structure, one a line.
+# structure FILE: print the problems of the document's structure, one a line.
 structure() {
 	awk '
 	function leave(l) {
@@ -66,13 +65,13 @@ structure() {
 	}' "$1"
 }
 
-# What a test says right before it fails.
+# reasons FILE: print what each test said right before it failed.
 reasons() {
 	grep -B 4 '^ *not ok ' "$1" | grep -vE '^ *(not )?ok |^--$|^ *#? Subtest: |^ *1\.\.|^K?TAP version ' |
 		cut -c -300 | sed 's/^ *#* */  /' || :
 }
 
-# The names of skipped subtests that are not on the list.
+# unlisted TEST: print the names of skipped subtests that are not on the list.
 unlisted() {
 	while read -r name; do
 		awk -F '\t' -v test="$1" -v name="$name" '
@@ -104,7 +103,7 @@ if grep -q '^1\.\.0\b' "$file"; then
 else
 	python3 "$kunit" parse --json="$tmp/json" "$file" >"$tmp/log" 2>&1 || :
 	[ -s "$tmp/json" ] || die "kunit.py: $(tail -n 1 "$tmp/log")"
-	# In the JSON, a group has its own status only in its members'.
+	# In the JSON, a group has no status of its own: only its members have one.
 	jq -r '.. | .test_cases? // empty | .[] | .status + "\t" + .name' \
 		"$tmp/json" >"$tmp/cases"
 	passed=$(grep -c '^PASS' "$tmp/cases" || :)
@@ -113,7 +112,7 @@ else
 	sed -n 's/^SKIP	//p' "$tmp/cases" >"$tmp/skipped"
 	grep -vE '^(PASS|SKIP)' "$tmp/cases" | cut -f 2 | sed -n "s/./failed: &/p" \
 		>>"$tmp/problems" || :
-	# A group can fail by itself.
+	# A group can fail although none of its members does.
 	if [ "$failed" = 0 ] && grep -qE '^ *not ok ' "$file"; then
 		failed=1
 		grep -E '^ *not ok ' "$file" >>"$tmp/problems"

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# Sourced by test scripts: KTAP on stdout, the plan first.
+# Test scripts source this to write KTAP to stdout, the plan first.
 
 ktap_nr=0 ktap_failed=0
 
 ktap_plan() { echo "KTAP version 1"; echo "1..$1"; }
 
-# ktap_result pass|fail|skip name [reason]
+# ktap_result pass
+# fail
+# skip NAME [REASON]: print one result.
 ktap_result() {
 	ktap_nr=$((ktap_nr + 1))
 	case $1 in
@@ -20,8 +22,9 @@ ktap_result() {
 	esac
 }
 
-# ktap_check name command ...: the command's status is the result, 4 a skip. Lines of
-# its output that begin with # are kept, of the others the last one, if it fails or skips.
+# ktap_check NAME COMMAND...: the command's status is the result; 4 is a skip. Those
+# lines of its output that begin with # are kept. If it fails or skips, the last line of
+# the output is the reason.
 ktap_check() {
 	ktap_name=$1
 	shift

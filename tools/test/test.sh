@@ -14,32 +14,32 @@ usage() {
 	cat <<USAGE
 usage: $me [-n] [-k KERNELS] [-o DIR] SET | TEST ...
 
-Runs tests, two at a time, and ends with one line "N passed, N failed, N skipped".
+Runs tests, two at a time. The last line is "N passed, N failed, N skipped".
 
-  -k KERNELS  on these (default: for a set all of its own, for a test the first)
-  -n          take the kernels as they are, don't build them
+  -k KERNELS  run them on these (default: for a set all of its own, for a test the first)
+  -n          use the kernels as they are, don't build them
   -o DIR      where the logs go (default: build/test)
 
-Sets: test (what needs one kernel and minutes), all. Tests, the smallest set that has
-each, and the kernels they run on (host: none; own: starts its own machines, with the
-normal kernel):
+Sets: test (one kernel, takes minutes), all. Tests, with the smallest set that has
+each, and the kernels they run on (host: none; own: the test starts machines itself,
+with the normal kernel):
 $(sed -n 's/^\([a-z][^ ]*\) *\([^ ]*\) *\([^ ]*\).*/  \1\t\2\t\3/p' "$list" | expand -t 14,20)
 
 A test's results are the KTAP on its standard output, judged by
-tools/test/judge.sh; in a virtual machine, the machine must also end in order
+tools/test/judge.sh. In a virtual machine, the machine must also end in order
 and its kernel's log be free of complaints. A SKIP that tools/test/skips does not
-list is told, and is a failure when CI is set.
+list is reported, and is a failure when CI is set.
 
 Environment: BUILD, CI, LIST; BUDGET, in seconds, from now, or from START if that
-is set (as date +%s has it): what is not done by then has failed.
+is set (in the form of date +%s): a test that is not done by then has failed.
 USAGE
 }
 
-# Seconds of the budget that are left.
+# Prints how many seconds of the budget are left.
 left() { echo $((deadline - $(date +%s))); }
 
-# one TEST KERNEL LIMIT COMMAND: run it, judge it, print a line. The results are
-# in $dir/counts.
+# one TEST KERNEL LIMIT COMMAND: run the test, judge it and print a line. The results
+# are in $dir/counts.
 one() {
 	start=$(date +%s)
 	if [ "$(left)" -le 0 ]; then
@@ -65,14 +65,14 @@ one() {
 	"$tools/test/judge.sh" "$1" "$dir/stdout" >"$dir/verdict" 2>"$dir/judge.log" ||
 		{ echo "0 1 0"; tail -n 1 "$dir/judge.log"; } >"$dir/verdict"
 	read -r p f s <"$dir/verdict"
-	# A test that fails says so by its status as well: count that once.
+	# A test that fails says so by its status as well, so that is counted once.
 	[ -z "$problem" ] || [ "$f" -gt 0 ] || f=1
 	word=ok
 	[ "$f" = 0 ] || word=FAIL
 	printf '%-4s  %-7s %-10s %4d passed %3d failed %3d skipped %5d s\n' \
 		$word "$2" "$1" "$p" "$f" "$s" $(($(date +%s) - start))
 	sed 1d "$dir/verdict" | head -n 10 | sed 's/^/      /'
-	# Of the test, and of the machine
+	# These are notes of the test and of the machine.
 	sed -n 's/^# note: /      note: /p' "$dir/stdout"
 	cat "$dir/stderr" "$dir/vm.log" 2>/dev/null | sed -n 's/^vm\.sh: note: /      note: /p'
 	if [ "$f" != 0 ]; then
@@ -82,13 +82,14 @@ one() {
 	echo "$p $f $s $(($(date +%s) - start))" >"$dir/counts"
 }
 
-# tick WHAT: how far it all is.
+# tick WHAT: say how far all of the tests are.
 tick() {
 	done=$(find "$out" -name counts -newer "$tmp/plan" | wc -l)
 	say "$done of $(wc -l <"$tmp/plan") tests done, $(($(date +%s) - begun)) s: $1"
 }
 
-# wait_while WHAT COMMAND ...: until it fails. Tells every 20 seconds what WHAT prints.
+# wait_while WHAT COMMAND...: wait until the command fails. Every 20 seconds, tell what
+# the command WHAT prints.
 wait_while() {
 	what=$1 waited=0
 	shift
@@ -99,7 +100,7 @@ wait_while() {
 	done
 }
 
-# tests is a list of KERNEL/TEST:PID.
+# $tests is a list of KERNEL/TEST:PID.
 running() { echo "running: $(echo "$tests" | sed 's/:[0-9]*//g')"; }
 at_least() {
 	alive='' n=0
@@ -111,8 +112,8 @@ at_least() {
 	[ "$n" -ge "$1" ]
 }
 
-# begin TEST KERNEL LIMIT COMMAND: run it beside what runs already. What it has to
-# say comes at its end, in one piece.
+# begin TEST KERNEL LIMIT COMMAND: run the test beside those that are running. Its
+# output comes at its end, in one piece.
 begin() {
 	dir=$out/$2/$1
 	rm -rf "$dir"
@@ -127,7 +128,7 @@ begin() {
 	child="$child $!"
 }
 
-# build KERNEL ...: one after the other, in the background.
+# build KERNEL...: build one after the other, in the background.
 build() {
 	here=$tmp
 	alone
@@ -147,8 +148,9 @@ no_kernel() {
 	sed 's/^/      /' "$here/build" | tail -n 20
 }
 
-# Until all kernels are there: beside two machines, a build takes three times as long.
-# No kernel is a failure of its own, and then of each test that wanted it.
+# built: wait until all kernels are there, because beside two machines a build takes
+# three times as long. A kernel that does not build is a failure of its own, and then of
+# each test that needs it.
 builds() { kill -0 "$builder" 2>/dev/null; }
 build_said() { tail -n 1 "$tmp/build" 2>/dev/null || :; }
 built() {
@@ -162,8 +164,8 @@ built() {
 	done
 }
 
-# wants TEST SET ON: the kernels on which the arguments of this script, the rest, want
-# it to run, as a list with commas, or host.
+# wants TEST SET ON ARGUMENT...: print the kernels on which this script's arguments ask
+# for the test, as a list with commas, or host.
 wants() {
 	test=$1 set=$2 on=$3
 	shift 3
@@ -177,8 +179,8 @@ wants() {
 	done
 }
 
-# The tests to run, as: kernel, name, limit, command. Those that need no kernel come
-# first, while the kernels are built.
+# plan ARGUMENT...: print the tests to run, as: kernel, name, limit, command. Those that
+# need no kernel come first and run while the kernels are built.
 plan() {
 	for kernel in host own normal debug kcsan; do
 		grep '^[a-z]' "$list" | while read -r name set on limit command; do
@@ -192,7 +194,7 @@ plan() {
 	done
 }
 
-# The kernels that the plan wants, in its order.
+# Prints the kernels that the plan needs, in its order.
 to_build() { cut -d ' ' -f 1 "$tmp/plan" | sed -e '/host/d' -e 's/own/normal/' | uniq; }
 
 kernels='' asis=''
@@ -231,7 +233,8 @@ if [ -n "$(to_build)" ]; then
 		child=$builder
 	fi
 fi
-# A test in a machine of its own waits for half of its time, so two of them run at once.
+# A test in a machine of its own is idle for half of its time, so two of them run at
+# once.
 while read -r kernel name limit command <&3; do
 	[ "$kernel" = host ] || built
 	wait_while running at_least 2

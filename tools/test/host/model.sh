@@ -19,8 +19,8 @@ with "N passed, N failed"; what spin says is in $BUILD/model.
 USAGE
 }
 
-# What is left out, and what goes wrong then, in the words of spin, to which an
-# mtype is a number: 5 is ABSENT.
+# Each line has a precaution that is left out and the error that spin then reports. spin
+# shows an mtype as a number: 5 is ABSENT.
 mutations='NO_GRACE_PERIOD: assertion violated mapped[b]
 NO_FLUSH_BEFORE_FREE: assertion violated (tlb[b]==0)
 REVIVE_WITHOUT_LINK_REF: assertion violated mapped[b]
@@ -32,7 +32,8 @@ NO_RCU_IN_DESTROY: assertion violated !(gone)'
 
 passed=0 failed=0 ktap=''
 
-# result ok|FAIL NAME TEXT
+# result ok
+# FAIL NAME TEXT: count and print one result.
 result() {
 	case $1 in
 	ok) passed=$((passed + 1)) ;;
@@ -47,7 +48,7 @@ result() {
 	fi
 }
 
-# search DIR DEFINE...
+# search DIR DEFINE...: have spin explore the model.
 search() {
 	search_in=$1
 	shift
@@ -71,13 +72,13 @@ explore() {
 	states=$(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' "$log")
 	depth=$(sed -n 's/.*depth reached \([0-9]*\),.*/\1/p' "$log")
 	[ -n "$errors" ] || die_with_log "$log" "spin did not run"
-	# A search that was cut short and found nothing proves nothing.
+	# A search that was cut short without an error proves nothing.
 	[ "$errors" != 0 ] ||
 		! grep -q 'Search not completed\|max search depth' "$log" ||
 		die_with_log "$log" "not all states were explored"
 }
 
-# holds NAME DEFINE...: there has to be no error.
+# holds NAME DEFINE...: the model must have no error.
 holds() {
 	explore "$@"
 	if [ "$errors" = 0 ]; then
@@ -87,8 +88,7 @@ holds() {
 	fi
 }
 
-# fails NAME ERROR DEFINE...: there has to be one, and this one. spin is free with
-# blanks.
+# fails NAME ERROR DEFINE...: the model must have this error. spin is free with blanks.
 fails() {
 	name=$1 expected=$2
 	shift 2
@@ -128,8 +128,8 @@ while read -r m error; do
 done <<MUTATIONS
 $mutations
 MUTATIONS
-# The RCU section in free_folio() is a spare one for as long as nobody else queues
-# the work: then who added to an empty list has queued the worker that takes it.
+# The RCU section in free_folio() is not needed as long as nobody else queues the work:
+# then whoever adds to an empty list has queued the worker that takes the block.
 holds NO_RCU_IN_FREE_FOLIO,spare -DBLOCKS=2 -DPINNERS=1 -DNO_RCU_IN_FREE_FOLIO
 holds OTHERS_QUEUE -DOTHERS_QUEUE
 fails NO_RCU_IN_FREE_FOLIO 'assertion violated !(gone)' -DNO_RCU_IN_FREE_FOLIO -DOTHERS_QUEUE

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Break what the test runner watches, and see that it notices. KTAP on stdout.
+# Break what the test runner watches, and check that it notices. Writes KTAP to stdout.
 #
-# A failure means: a broken kernel, or a test that was cut short, counts as good.
+# A failure means: a broken kernel, or a test that was cut short, passes as good.
 set -eu
 
 tools=$(cd "$(dirname "$0")/../.." && pwd)
@@ -18,12 +18,12 @@ case ${1:-} in
 	exit 0
 	;;
 esac
-# The runs below have a budget of their own, not what is left of this one's.
+# The runs below have a budget of their own, not the rest of this one's.
 unset START BUDGET
 image=$BUILD/out/normal/arch/x86/boot/bzImage
 make_tmp
 
-# expect STATUS WORDS command ...: both must come.
+# expect STATUS WORDS COMMAND...: the command must end with both.
 expect() {
 	want=$1 words=$2
 	shift 2
@@ -33,7 +33,7 @@ expect() {
 	[ -z "$words" ] || grep -q "$words" "$tmp/out" || { echo "no \"$words\": $(tail -n 1 "$tmp/out")"; return 1; }
 }
 
-# wait_for WHAT COMMAND...: until it is true, or 20 seconds have passed
+# wait_for WHAT COMMAND...: wait until the command succeeds, for 20 seconds at most.
 wait_for() {
 	what=$1
 	shift
@@ -45,12 +45,12 @@ wait_for() {
 	return 1
 }
 
-# ends_with WORDS: what expect has caught, in its last line
+# ends_with WORDS: the output that expect has caught must have them in its last line.
 ends_with() {
 	tail -n 1 "$tmp/out" | grep -q "$1" || { echo "last line: $(tail -n 1 "$tmp/out")"; return 1; }
 }
 
-# refused STATUS WORDS command ...: in one line, in no time
+# refused STATUS WORDS COMMAND...: the command must fail at once, with one line.
 refused() {
 	want=$1 words=$2
 	shift 2
@@ -64,8 +64,8 @@ vm() {
 	"$tools/vm/vm.sh" -t "$limit" -o "$tmp/vm" "$@"
 }
 
-# QEMU, but the first COUNT machines crash, having said LINE, and what comes then is a
-# script: it is in the directory of the results, as QEMU is.
+# This stands in for QEMU. The first COUNT machines crash after LINE is on the console;
+# later ones run a script in the directory of the results, where QEMU would run.
 mkdir "$tmp/bin"
 cat >"$tmp/bin/qemu-system-x86_64" <<CRASH
 #!/bin/sh
@@ -79,7 +79,7 @@ fi
 CRASH
 chmod 755 "$tmp/bin/qemu-system-x86_64"
 
-# fake COUNT LINE SCRIPT STATUS WORDS command ...
+# fake COUNT LINE SCRIPT STATUS WORDS COMMAND...: expect with that QEMU.
 fake() {
 	echo "$1" >"$tmp/crashes"
 	echo "$2" >"$tmp/says"
@@ -97,7 +97,7 @@ crashes_later() {
 	fake 1 'Run /x as init process' "$ends" 125 'QEMU crashed (status 139): see' vm 60 true
 }
 
-# A log's end comes before its name.
+# The end of the log comes before its name.
 hangs() {
 	fake 0 '' 'echo reached the end >console.log; exec sleep 1000' \
 		124 '^    reached the end' vm 2 true && ends_with 'time limit.*see .*/console.log$'
@@ -114,11 +114,12 @@ no_machine() {
 	expect 125 'not a valid device' vm 60 -q '-device nonsense' true && ends_with 'see .*/qemu.log$'
 }
 
-# Where a machine has file systems of its own. Each of these is gone at the end.
+# The machine has file systems of its own at these places. Each directory is removed at
+# the end.
 below_tmp=/tmp/runner.$$ below_run=/run/runner.$$ below_var=/var/tmp/runner.$$
 trap 'rm -rf "$below_tmp" "$below_run" "$below_var"; cleanup' EXIT
 
-# place CHECKOUT BUILD: a copy of the scripts, and a file in each that only these have
+# place CHECKOUT BUILD: copy the scripts, and put a file into each that no other has.
 place() {
 	for dir in "$below_tmp" "$below_run" "$below_var"; do
 		mkdir -p "$dir" 2>/dev/null || { echo "cannot write to ${dir%/*}"; return 4; }
@@ -131,17 +132,17 @@ place() {
 	chmod -R a+rX "$1" "$2"
 }
 
-# seen CHECKOUT BUILD: by a command that has run in a machine
+# seen CHECKOUT BUILD: a command in the machine has seen both files.
 seen() {
 	[ "$(head -n 2 "$tmp/out" | tr '\n' ' ')" = 'this checkout this BUILD ' ] ||
 		{ echo "in the machine: $(tail -n 1 "$tmp/out")"; return 1; }
 }
 
-# As somebody else than root. $somebody is a list, or empty.
+# $somebody runs a command as another user than root. It is a list, or empty.
 somebody=''
 [ "$(id -u)" != 0 ] || somebody='setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/'
 
-# Each of the three in another place than the others
+# Each of the three is in another place than the others.
 good_below_tmp() {
 	c=$below_tmp/checkout b=$below_run/build
 	place "$c" "$b" || return
@@ -151,7 +152,7 @@ good_below_tmp() {
 	seen
 }
 
-# Symbolic links to the checkout, and in it to BUILD
+# Here are symbolic links to the checkout, and in it to BUILD.
 fails_below_run() {
 	c=$below_run/checkout b=$below_var/build
 	place "$c" "$b" || return
@@ -163,7 +164,7 @@ fails_below_run() {
 		-k "$b/bzImage" sh -c "cat $c/mark $b/mark; exit 7" && seen
 }
 
-# And a checkout in BUILD
+# Here the checkout is in BUILD.
 warns_below_var() {
 	c=$below_var/all/checkout b=$below_var/all
 	place "$c" "$b" || return
@@ -203,8 +204,8 @@ no_address_space() (
 	refused 2 "cannot set up guest memory" "$tools/vm/vm.sh" -C
 )
 
-# other_mounts SCRIPT: root, or root in a namespace, may mount what it likes, seen by
-# nobody else.
+# other_mounts WORDS SCRIPT: run the script where it may mount, as root or as root of a
+# user namespace, in a mount namespace that nobody else sees.
 other_mounts() {
 	ns=-m
 	[ -n "$somebody" ] || ns=-rm
@@ -239,8 +240,8 @@ unreadable() {
 	refused 2 'dax.sh cannot be read' ${somebody:-env} BUILD="$c/build" "$c/tools/vm/vm.sh" -C
 }
 
-# A tree that is configured and compiled by what $CC says. Two compile at once, each
-# started by a make of its own.
+# A tree that $CC configures and compiles. Two compilers run at once, each started by a
+# make of its own.
 tree=$tmp/tree
 mkdir -p "$tree/scripts/kconfig"
 # shellcheck disable=SC2016
@@ -258,7 +259,7 @@ chmod 755 "$tree/scripts/kconfig/merge_config.sh"
 	git tag base
 )
 
-# compiler LINE...: a script for $CC. builds: with it.
+# compiler LINE...: write a script for $CC, which builds then uses.
 compiler() {
 	printf '%s\n' '#!/bin/sh' "$@" >"$tmp/cc"
 	chmod 755 "$tmp/cc"
@@ -279,7 +280,7 @@ none_at_work() {
 		! kill -0 "$pid" 2>/dev/null || return 1
 	done <"$tmp/compilers"
 }
-# build_ends SIGNAL: nothing of it is at work when the script is gone.
+# build_ends SIGNAL: no part of the build is at work when the script is gone.
 build_ends() {
 	rm -f "$tmp/compilers"
 	compiler "echo \$\$ >>$tmp/compilers" 'sleep 1000 &' "echo \$! >>$tmp/compilers.sleep" 'wait'
@@ -306,7 +307,7 @@ demo_fails() {
 }
 demo_no_kernel() { expect 1 'no kernel at /no/kernel' demo -k /no/kernel && ends_with 'see .*/demo.log$'; }
 
-# A group of processes over its limit, where that is a reason to panic.
+# A process group exceeds its memory limit, on a machine that panics for that reason.
 panic='mount -t cgroup2 none /sys/fs/cgroup
 echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 mkdir /sys/fs/cgroup/small
@@ -315,7 +316,7 @@ echo 2 >/proc/sys/vm/panic_on_oom
 echo $$ >/sys/fs/cgroup/small/cgroup.procs
 tail /dev/zero'
 
-# judged CI RESULT WORDS: KTAP on stdin.
+# judged CI RESULT WORDS: judge the KTAP on stdin.
 judged() {
 	cat >"$tmp/ktap"
 	got=$(CI=$1 SKIPS="$tmp/skips" "$tools/test/judge.sh" test "$tmp/ktap")
@@ -340,8 +341,8 @@ judge_suite() {
 }
 judge_skip() { printf '%s\n' 'KTAP version 1' 1..1 'ok 1 a # SKIP no such thing' | judged "$1" "$2" "$3"; }
 
-# A machine that is good, and one that dies after its results. Both at once: the
-# second began before the first was over.
+# One machine is good, and one dies after its results. They run at once: the second
+# begins before the first is over.
 together() {
 	cat >"$tmp/list" <<-LIST
 	good - normal 120 echo KTAP version 1; echo 1..1; echo ok 1 fine
@@ -355,7 +356,7 @@ together() {
 		{ echo 'one after the other'; return 1; }
 }
 
-# On the host: a test that is good, one that hangs, another that is good.
+# On the host, one test is good, one hangs, and another is good.
 on_host=$tmp/on-host
 cat >"$on_host" <<LIST
 good all host 60 echo KTAP version 1; echo 1..1; echo ok 1 fine
@@ -363,7 +364,7 @@ hangs all host 60 echo \$\$ >$tmp/hangs; exec sleep 1000
 late all host 60 echo KTAP version 1; echo 1..1; echo ok 1 fine
 LIST
 
-# As Ctrl-C does: neither the script nor the test may go on.
+# A signal as from Ctrl-C must end both the script and the test.
 interrupted() {
 	rm -f "$tmp/hangs"
 	LIST="$on_host" "$tools/test/test.sh" -o "$tmp/runs" hangs >"$tmp/out" 2>&1 &
@@ -377,7 +378,8 @@ interrupted() {
 printf '# comment\ntest\ta\tbecause\n' >"$tmp/skips-a"
 printf '# comment\nother\ta\tbecause\n' >"$tmp/skips"
 
-# A log in which an allocation failed that a test had fail: STATUS LINE...
+# logged STATUS LINE...: check a console with these lines. The first variable is what
+# the kernel says when a test has an allocation fail.
 alloc_failed='x: vmemmap alloc failure: order:0, mode:0'
 logged() {
 	want=$1
@@ -392,7 +394,7 @@ listed_skip() {
 	judge_skip true '0 0 1' ''
 }
 
-# all_checks COMMAND: call it for each, with the name and what to run.
+# all_checks COMMAND: call it for each check, with the name and what to run.
 all_checks() {
 	"$1" 'console: failed allocation' logged 0 "$alloc_failed" 'Call Trace:' ' </TASK>' fine
 	"$1" 'console: bug after a failed allocation' logged 1 "$alloc_failed" 'Call Trace:' ' </TASK>' 'BUG: x'

@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Hibernation, and a crash dump, of a machine with memory that has no memmap and is
-# not in the direct map, some of it pinned meanwhile. KTAP on stdout. Starts machines
+# Hibernate a machine, and take its crash dump, while some of its memory that has no
+# memmap and is not in the direct map is pinned. Writes KTAP to stdout. Starts machines
 # of its own.
 #
-# A failure means: a host does not wake up, or its guests' memory lies in its swap
-# or in its crash dumps.
+# A failure means: a host does not wake up, or the memory of its guests can be read from
+# its swap or its crash dumps.
 set -eu
 
 tools=$(cd "$(dirname "$0")/../.." && pwd)
@@ -20,11 +20,11 @@ out=$BUILD/test/saved-vm
 rm -rf "$out"
 mkdir -p "$out"
 
-# Blocks that saved.c holds, and pages of memory that it fills
+# saved.c holds this many blocks, and fills this many pages of memory.
 blocks=4
 pages=2048
 
-# The root file system, and one that has this one and the kernel besides
+# One root file system is for all machines; another also contains it and the kernel.
 build() {
 	mkdir -p "$out/root/bin"
 	cp "$(command -v busybox)" "$out/root/bin/busybox"
@@ -36,13 +36,13 @@ build() {
 	cp -r "$out/root" "$out/full"
 	cp "$image" "$out/initramfs" "$out/full"
 	pack "$out/full" "$out/initramfs.full"
-	# They are sparse.
+	# These files are sparse.
 	truncate -s 1G "$out/memory"
 	truncate -s 1G "$out/disk"
 }
 
-# start NAME INITRAMFS ARGS: 1 GiB of its own and, at 4 GiB, one of guests. Results
-# go to NAME.
+# start NAME INITRAMFS ARGS: start a machine with 1 GiB of its own and, at 4 GiB, one
+# for guests. Its results go to NAME.
 start() {
 	attend timeout -k 5 200 qemu-system-x86_64 \
 		-machine q35,max-ram-below-4g=1G -cpu max -accel tcg,thread=multi -smp 2 -m 2G \
@@ -71,7 +71,7 @@ machine() {
 	! grep -m 1 '^error' "$out/$1" || return 1
 }
 
-# says NAME LINE...: has the machine said so?
+# says NAME LINE...: the machine has printed each of these lines.
 says() {
 	name=$1
 	shift
@@ -89,8 +89,8 @@ unharmed() {
 	done
 }
 
-# found OUTPUT: all of the process's memory, hence it looked, and none of the guests'.
-# A dump has some pages twice, those of the kernel's image.
+# found OUTPUT: all pages of the process were found, which shows that the search works,
+# and none of the guests'. A dump has some pages twice, those of the kernel's image.
 found() {
 	echo "# $1"
 	own=${1#*own=}
@@ -106,7 +106,7 @@ in_guests() {
 
 in_dump() { found "$(grep '^pages=' "$out/crashes")"; }
 
-# No program header of the dump is about 4 GiB to 5 GiB.
+# The dump must have no program header for 4 GiB to 5 GiB.
 no_load() {
 	grep -c '^load ' "$out/crashes" >/dev/null || { echo "no program headers"; return 1; }
 	! grep -m 1 '^load 1[0-3][0-9a-f]\{7\}-' "$out/crashes"
@@ -116,7 +116,7 @@ ktap_plan 10
 build >"$out/build.log" 2>&1 || die_with_log "$out/build.log" "no root file system"
 
 ktap_check 'hibernate: sleeps with blocks pinned' machine sleeps initramfs 'saved=hibernate'
-# Waking up, the machine marks its swap as used.
+# A machine that wakes up marks its swap as used.
 cp --sparse=always "$out/disk" "$out/image"
 ktap_check 'hibernate: wakes up' machine wakes initramfs 'saved=hibernate'
 ktap_check 'hibernate: blocks stay live while pinned' says wakes awake=1 "live=$blocks" end=1

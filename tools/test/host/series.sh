@@ -50,7 +50,8 @@ tests='
 	help_names_every_script
 '
 
-# A kernel, small but with everything the scripts look at.
+# fake_kernel DIR VERSION PATCHLEVEL SUBLEVEL: make a tarball that is small but has
+# every file that the scripts look at.
 fake_kernel() {
 	k=$1/linux-7.3
 	mkdir -p "$k/mm" "$k/include/linux" "$k/lib"
@@ -64,8 +65,8 @@ fake_kernel() {
 	rm -rf "$k"
 }
 
-# A series of two patches: the first adds two files and changes the Makefile,
-# the second changes gup.c.
+# A series of two patches: the first adds two files and changes the Makefile, and the
+# second changes gup.c.
 fake_series() {
 	mkdir -p "$REPO/series" "$REPO/mm" "$REPO/include/linux" "$REPO/lib"
 	printf 'int block;\n' >"$REPO/mm/block.c"
@@ -113,7 +114,7 @@ PATCH
 	printf 'mm: a series\n\nIts blurb.\n' >"$REPO/series/cover-letter.txt"
 }
 
-# A fresh repository and tree for each test that wants one.
+# Each test that needs a repository and a tree gets fresh ones.
 fresh() {
 	rm -rf "$tmp/top"
 	mkdir -p "$tmp/top/repo"
@@ -133,7 +134,7 @@ composed() {
 	kgit config user.email tester@example.org
 }
 
-# fails PATTERN COMMAND...: it must fail, its one line match the pattern.
+# fails PATTERN COMMAND...: the command must fail, with one line that matches.
 fails() {
 	pattern=$1
 	shift
@@ -183,7 +184,7 @@ shared_tarball_must_have_the_known_sum() {
 	fails 'sha256' "$tools/series/base.sh"
 }
 
-# A machine whose apt has the sources of $tmp/top/etc and no lists; apt-get is a
+# A machine whose apt has the sources of $tmp/top/etc and no lists. Its apt-get is a
 # stub that notes the source it is given, and has a package with the tarball.
 fresh_machine() {
 	fresh
@@ -332,7 +333,7 @@ overlay_file_of_two_patches_is_refused() {
 	fails 'mm/block.c: named by more than one' "$tools/series/compose.sh"
 }
 
-# As what a build leaves: it is no source.
+# A build leaves files like this one, which are no sources.
 overlay_file_that_the_kernel_ignores_is_refused() {
 	composed
 	echo >"$REPO/mm/block.o"
@@ -487,7 +488,7 @@ make_tmp
 [ $# -gt 0 ] || set -- $tests
 fake_kernel "$tmp" 7 3 4
 BASE_VERSION=$tools/series/base.version
-# Nothing of the user's configuration may matter.
+# The user's configuration must not matter.
 GIT_CONFIG_GLOBAL=/dev/null
 export BASE_VERSION GIT_CONFIG_GLOBAL
 unset FORCE SIGNOFF REROLL SUBJECT_PREFIX LINUX_TARBALL
@@ -496,7 +497,8 @@ echo "1..$#"
 number=0 failed=0
 for name; do
 	number=$((number + 1))
-	# A subshell of its own, for set -e counts nothing inside of a condition.
+	# Each test has a subshell of its own, because set -e has no effect inside a
+	# condition.
 	set +e
 	(set -eu; trap - EXIT; "$name") >"$tmp/log" 2>&1
 	rc=$?

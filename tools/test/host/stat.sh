@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# tools/mm/transient_memmap, on devices made of plain files. KTAP on stdout. On
-# the host.
+# Test tools/mm/transient_memmap with devices made of plain files. Writes KTAP to
+# stdout. Runs on the host.
 #
-# A failure means: an operator is shown wrong numbers, or none when one of the
-# devices goes.
+# A failure means: an operator is shown wrong numbers, or none after one of the devices
+# goes.
 # shellcheck disable=SC2317	# The tests are called by name.
 set -eu
 
@@ -28,13 +28,14 @@ make_tmp
 dax=$tmp/sys/bus/dax/devices
 node=$tmp/sys/devices/system/node
 
-# set_attr DEVICE FILE VALUE: at once, as in sysfs, for somebody may be reading.
+# set_attr DEVICE FILE VALUE: write it at once, as sysfs does, for somebody may be
+# reading.
 set_attr() {
 	echo "$3" >"$tmp/new"
 	mv "$tmp/new" "$dax/$1/$2"
 }
 
-# add_device DEVICE RESOURCE SIZE: without a pool.
+# add_device DEVICE RESOURCE SIZE: add one without a pool.
 add_device() {
 	mkdir -p "$dax/$1"
 	set_attr "$1" numa_node 1
@@ -42,7 +43,8 @@ add_device() {
 	set_attr "$1" size "$3"
 }
 
-# add_pool DEVICE FIRST: no two numbers are the same.
+# add_pool DEVICE FIRST: number its files from FIRST, so that no two numbers are the
+# same.
 add_pool() {
 	mkdir -p "$dax/$1/transient"
 	add_pool_nr=$2
@@ -54,13 +56,13 @@ add_pool() {
 	set_attr "$1" transient/block_size 2097152
 }
 
-# set_pinned NUMBER: pages, of node 1.
+# set_pinned NUMBER: set the count of pinned pages of node 1.
 set_pinned() {
 	printf 'nr_free_pages 7\nnr_foll_pin_acquired %s\nnr_foll_pin_released 9\n' "$1" >"$tmp/new"
 	mv "$tmp/new" "$node/node1/vmstat"
 }
 
-# Two that are bound, out of order for the shell, and one that is not.
+# Three devices are bound, in another order than the shell's, and one is not.
 fresh() {
 	rm -rf "$dax" "$node"
 	mkdir -p "$node/node1"
@@ -76,7 +78,7 @@ fresh() {
 
 stat() { timeout 60 "$tmp/transient_memmap" -s "$dax" "$@"; }
 
-# expect STATUS PATTERN command ...: both must come, the pattern in one line.
+# expect STATUS PATTERN COMMAND...: the command must end so, with one line that matches.
 expect() {
 	want=$1 pattern=$2
 	shift 2
@@ -96,7 +98,7 @@ expect() {
 	}
 }
 
-# same FILE: what is on stdin, but for the width of the columns.
+# same FILE: it must be what is on stdin, except for the width of the columns.
 same() {
 	tr -s ' ' <"$1" >"$tmp/got"
 	diff - "$tmp/got" >"$tmp/diff" || {
@@ -106,7 +108,7 @@ same() {
 	}
 }
 
-# wait_for FILE PATTERN: in one of its lines, after at most 20 seconds.
+# wait_for FILE PATTERN: wait for a line that matches, for 20 seconds at most.
 wait_for() {
 	wait_nr=200
 	until grep -q "$2" "$1"; do
@@ -116,7 +118,7 @@ wait_for() {
 	done
 }
 
-# said LINES [PATTERN]: what is in $tmp/err.
+# said LINES [PATTERN]: $tmp/err has so many lines, and all of them match.
 said() {
 	if [ "$(wc -l <"$tmp/err")" != "$1" ] ||
 		[ "$(grep -c -e "${2:-}" "$tmp/err")" != "$1" ]; then
@@ -160,14 +162,14 @@ json() {
 		{ cat "$tmp/out"; return 1; }
 }
 
-# within WHAT GOT WANT: a bit less is fine, as the interval may last longer.
+# within WHAT GOT WANT: a bit less is fine, because the interval may last longer.
 within() {
 	awk "BEGIN { exit !($2 > 0.7 * $3 && $2 < 1.02 * $3) }" ||
 		{ echo "$1: $2 per second, not $3"; return 1; }
 }
 
-# The counters change somewhere after the first line, so the rates of the other
-# two lines must add up to the difference.
+# The counters change some time after the first line, so the rates of the other two
+# lines must add up to the difference.
 rates() {
 	fresh
 	: >"$tmp/text"
@@ -211,8 +213,8 @@ header_every_20() {
 		[ "$(wc -l <"$tmp/out")" = 44 ]
 }
 
-# watched DO: after a first sample of all devices; the samples are in $tmp/out,
-# a line of JSON each.
+# watched COMMAND...: run it after a first sample of all devices. The samples are in
+# $tmp/out, a line of JSON each.
 watched() {
 	fresh
 	: >"$tmp/out"
@@ -263,7 +265,7 @@ bad_content() {
 	said 1 "$dax/dax2.0/transient/cap: Invalid" && [ "$(wc -l <"$tmp/out")" = 3 ]
 }
 
-# reader_goes ACTION: what the trap of SIGPIPE is, - or nothing.
+# reader_goes ACTION: ACTION is the trap of SIGPIPE, "-" or nothing.
 reader_goes() {
 	fresh
 	# shellcheck disable=SC2064	# Now.
@@ -274,7 +276,7 @@ reader_goes() {
 interrupted() {
 	fresh
 	: >"$tmp/out"
-	# A shell without job control lets what is in the background ignore it.
+	# A shell without job control makes its background processes ignore SIGINT.
 	env --default-signal=INT "$tmp/transient_memmap" -s "$dax" 0.05 \
 		>"$tmp/out" 2>"$tmp/err" &
 	pid=$!

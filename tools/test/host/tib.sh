@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# A host with 2 GiB of RAM and 1 TiB of memory without a memmap. KTAP on stdout.
-# Starts a machine of its own.
+# Check a host with 2 GiB of RAM and 1 TiB of memory without a memmap. Writes KTAP to
+# stdout. Starts a machine of its own.
 #
-# A failure means: the larger the memory, the more it costs though nobody pins
-# it, or there are parts of it that I/O does not reach.
+# A failure means: memory costs the host more the larger it is although nobody pins it,
+# or I/O does not reach all parts of it.
 set -eu
 tools=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=tools/lib.sh

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The pool built in user space, its unit and stress tests. KTAP on stdout.
+# Build the pool in user space and run its unit and stress tests. Writes KTAP to stdout.
 set -eu
 tools=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=tools/lib.sh

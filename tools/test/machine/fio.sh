@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Verified direct I/O into device-dax memory, every engine, with a static
-# memmap and with a transient one, or with what the arguments name. KTAP on stdout. In
-# the machine.
+# Do verified direct I/O into device-dax memory with every engine, with a static and
+# with a transient memmap or with those that the arguments name. Writes KTAP to stdout.
+# Runs in the machine.
 #
-# A failure means: O_DIRECT into a guest's memory fails, or the data is wrong.
+# A failure means: direct I/O into a guest's memory fails, or gives the guest wrong
+# data.
 set -eu
 
 tools=$(cd "$(dirname "$0")/../.." && pwd)
@@ -14,7 +15,7 @@ tools=$(cd "$(dirname "$0")/../.." && pwd)
 . "$tools/vm/dax.sh"
 export DAX DISK SIZE="${SIZE:-8M}"
 
-# run ENGINE DISK: the job, and a look at what it says it has verified.
+# run ENGINE DISK: run the job, and check how much it says it has verified.
 run() {
 	fio --output-format=json --output="$tmp/json" "$tools/bench/fio/$1.fio" \
 		>"$tmp/log" 2>&1 || { cat "$tmp/log"; return 1; }
@@ -25,7 +26,7 @@ run() {
 		"$tmp/json" >/dev/null || { echo "fio verified too little"; return 1; }
 }
 
-# pinned BEFORE: the job did use the pool, and nothing of it failed.
+# pinned BEFORE: the job used the pool, and none of its pins failed.
 pinned() {
 	[ "$(dax_pool populated)" -gt "$1" ] || { echo "no block was populated"; return 1; }
 	[ "$(dax_pool failed)" = 0 ] || { echo "failed: $(dax_pool failed)"; return 1; }
@@ -47,7 +48,8 @@ done
 ktap_plan $plan
 for mode in $modes; do
 	for align in 2097152 4096; do
-		# For comparison: once is enough.
+		# The static memmap is there for comparison, for which one alignment is
+		# enough.
 		[ "$mode$align" != static4096 ] || continue
 		skip=''
 		if [ "$mode" = transient ] && ! dax_has_transient; then

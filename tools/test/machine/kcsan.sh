@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Watch the pool for data races while $@ runs, which writes KTAP to stdout. In the
-# machine, with CONFIG_KCSAN and nothing but the pool built for it (kcsan.config).
+# Watch the pool for data races while the command $@ runs, which writes KTAP to stdout.
+# Runs in the machine, on a kernel where only the pool is built for KCSAN
+# (kcsan.config).
 set -eu
 
 kcsan=/sys/kernel/debug/kcsan
-# One of so many accesses is watched for a while, and is not taken to be reordered: the
-# barriers are in locks, which are not built for KCSAN.
+# KCSAN watches one of this many accesses for a while. It does not simulate reordering:
+# the barriers are in locks, which are not built for KCSAN.
 echo 20 >/sys/module/kcsan/parameters/skip_watch
 echo N >/sys/module/kcsan/parameters/weak_memory
 echo on >$kcsan

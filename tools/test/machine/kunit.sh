@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Run a KUnit suite of the running kernel and print its results. In the machine.
+# Run a KUnit suite of the running kernel and print its results. Runs in the machine.
 set -eu
 
 case ${1:--h} in -h) echo "usage: ${0##*/} SUITE" >&2; exit 2 ;; esac

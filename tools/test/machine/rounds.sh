@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Bind, pin, unbind, many times: nothing may stay. KTAP on stdout. In the machine.
+# Bind, pin and unbind many times; nothing may stay. Writes KTAP to stdout. Runs in the
+# machine.
 #
-# A failure means: a hypervisor that restarts its memory device leaks memory,
-# or leaves mappings behind that point nowhere.
+# A failure means: a host leaks memory each time a hypervisor restarts its memory
+# device, or keeps mappings of memory that is gone.
 set -eu
 
 tools=$(cd "$(dirname "$0")/../.." && pwd)
@@ -18,7 +19,7 @@ gup_test=$2
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-# What must be the same before and after: snapshot NAME
+# snapshot NAME: note everything that must be the same before and after.
 snapshot() {
 	vmstat nr_memmap_pages >"$tmp/$1.nr_memmap_pages"
 	vmstat nr_page_table_pages >"$tmp/$1.nr_page_table_pages"
@@ -26,8 +27,8 @@ snapshot() {
 	tables=/sys/kernel/debug/page_tables/kernel
 	awk '/^---\[/ { on = /Vmemmap/ } on' $tables >"$tmp/$1.vmemmap"
 	awk '/^---\[/ { on = /Low Kernel/ } on && /^0x/' $tables >"$tmp/all"
-	# KFENCE takes pages of its own out of the rest now and then. All addresses
-	# begin by f; with that, they are too large for the shell.
+	# KFENCE takes pages of its own out of the rest of the direct map now and then.
+	# All addresses begin with f; including it, they are too large for the shell.
 	first=$(sed -n '1s/^0xf\(.*\)-.*/0x\1/p' "$tmp/all")
 	low=$((first + $(cat $dax_dev/resource)))
 	awk -v low="$(printf '0xf%015x' $low)" -v end="$(printf '0xf%015x' $((low + $(dax_size))))" \
@@ -38,12 +39,13 @@ snapshot() {
 
 same() { diff "$tmp/before.$1" "$tmp/after.$1"; }
 
-# Within so many units: page tables come and go with every process, and slab
-# caches breathe. 100 leaks of a page or an object per round show.
+# near NAME UNITS: the figure grew by fewer units than that. Page tables come and go
+# with every process, and slab caches grow and shrink, but a leak of a page or an object
+# in each of 100 rounds shows.
 near() {
 	limit=$2
-	# KASAN keeps freed objects for a while, up to a 32nd of memory. The
-	# kernel without it tells whether objects leak.
+	# KASAN keeps freed objects for a while, up to a 32nd of memory. The kernel
+	# without KASAN tells whether objects leak.
 	if [ "$1" = slab ] && grep -q ' kasan_quarantine_put$' /proc/kallsyms; then
 		limit=$((limit + $(awk '/^MemTotal:/ { print $2 }' /proc/meminfo) / 32))
 	fi
@@ -51,10 +53,11 @@ near() {
 	[ $diff -lt "$limit" ] || { echo "$1 grew by $diff"; return 1; }
 }
 
-# round ALIGN static|transient: the latter of the direct map
+# round ALIGN static
+# transient: the second argument is about the direct map.
 round() {
 	dax_bind transient "$@" || { echo "bind failed"; return 1; }
-	# 8 MiB, 16 pages at a call, pinned and unpinned.
+	# This pins and unpins 8 MiB, 16 pages at a call.
 	"$gup_test" -a -S -f $DAX -m 8 -n 16 -w >"$tmp/gup" 2>&1 || { tail -n 3 "$tmp/gup"; return 1; }
 	[ "$(dax_pool populated)" -ge $((8 * 1024 * 1024 / $(dax_pool block_size))) ] || { echo "nothing was pinned"; return 1; }
 	dax_unbind || { echo "unbind failed"; return 1; }
@@ -99,6 +102,6 @@ ktap_check nr_page_table_pages near nr_page_table_pages 50
 ktap_check slab near slab 1024
 ktap_check iomem same iomem
 ktap_check vmemmap same vmemmap
-# No entry of it is left over, and none of its neighbours was split.
+# No entry of the device's memory is left over, and none of its neighbours was split.
 ktap_check direct_map same direct_map
 ktap_check direct_map_splits same direct_map_splits

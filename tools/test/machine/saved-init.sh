@@ -1,8 +1,8 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=dash
-# The init of the machines that saved.sh starts. saved= on the command line says what
-# to do; what is found goes to the second serial line, as NAME=VALUE or as text.
+# The init of the machines that saved.sh starts. saved= on the command line says what to
+# do. The findings go to the second serial line, as NAME=VALUE or as text.
 set -u
 
 /bin/busybox mkdir -p /proc /sys /dev
@@ -18,14 +18,15 @@ exec </dev/null >/dev/ttyS1 2>&1
 
 die() { echo "error: $*"; poweroff -f; sleep 60; }
 
-# The whole device is out of the direct map, but for what is pinned; keep nothing.
+# The whole device is out of the direct map, except for pinned memory, and no block is
+# kept.
 bind() {
 	dax_has_transient || die "no device"
 	dax_bind transient 2097152 transient || die "does not bind"
 	echo 0 >$dax_dev/transient/cache
 }
 
-# Blocks that are pinned for as long as the pipe is not written to.
+# hold: keep blocks pinned until something is written to the pipe.
 hold() {
 	mkfifo /go
 	saved hold $DAX </go >/held 2>&1 &
@@ -49,7 +50,7 @@ hibernate() {
 	echo "asleep=1"
 	echo disk >/sys/power/state || die "does not hibernate"
 
-	# Another machine's second serial line, from here on.
+	# From here on, this is the second serial line of another machine.
 	echo "awake=1"
 	echo "live=$(dax_pool live)"
 	echo go >&3
@@ -58,7 +59,7 @@ hibernate() {
 	sleep 2
 	echo "after=$(dax_pool live)"
 	echo "made=$(($(dax_pool populated) - before))"
-	# And all goes on.
+	# Pinning must still work after waking up.
 	rm /go
 	hold
 	echo go >&3
@@ -73,7 +74,7 @@ crash() {
 	saved kexec /bzImage /initramfs "${args%%crashkernel=*} saved=dump maxcpus=1 reset_devices" ||
 		die "no crash kernel"
 	echo "loaded=$(cat /sys/kernel/kexec_crash_loaded)"
-	# The end of init is the kernel's.
+	# When init ends, the kernel panics.
 	exit 1
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What tib.sh runs in the machine.
+# The host's tib.sh runs this in the machine.
 set -eu
 
 tools=$(cd "$(dirname "$0")/../.." && pwd)
@@ -20,7 +20,8 @@ has_a_tib() {
 
 mem_free() { awk '/^MemFree:/ { print $2 }' /proc/meminfo; }
 
-# 3 drops the blocks that are kept too, and a moment later goes what they needed.
+# A 3 also drops the blocks that are kept; the memory that they needed follows a moment
+# later.
 free_kib() {
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
@@ -28,9 +29,10 @@ free_kib() {
 	mem_free
 }
 
-# Bound, but nothing pinned, at most 1 MiB is gone: what bind takes, and what the
-# first bind has left for good, 32 bytes for each section (see sparse_index_init()).
-# Others use memory meanwhile, so the least of several rounds counts.
+# A device that is bound, with nothing pinned, costs at most 1 MiB: this is what each
+# bind takes, and what the first bind has left for good, 32 bytes for each section (see
+# sparse_index_init()). Others use memory meanwhile, so the least of several rounds
+# counts.
 idle_costs_less_than_a_mib() {
 	least=''
 	for round in 1 2 3 4; do
@@ -47,8 +49,8 @@ idle_costs_less_than_a_mib() {
 	at_rest
 }
 
-# The bind runs in the context of who writes the file. The least of several
-# rounds, as what interrupts it counts too.
+# The bind runs in the context of the process that writes the file. Interrupts count as
+# well, so the least of several rounds is taken.
 registers_in_10_ms() {
 	least=''
 	for _ in 1 2 3 4 5 6; do
@@ -60,9 +62,9 @@ registers_in_10_ms() {
 	[ "$least" -lt 10000000 ] || { echo "$least ns"; return 1; }
 }
 
-# Each of $1 direct reads goes to a random page of all the memory, and the data is
-# compared. Not with fio: the buffers of its jobs begin where the file does, and have
-# 4 GiB at most, as it keeps their size in 32 bits (3.33).
+# reads_over_all COUNT: direct reads go to random pages of all the memory, and the data
+# is compared. fio cannot do this: the buffers of its jobs begin where the file does and
+# have 4 GiB at most, because it keeps their size in 32 bits (3.33).
 reads_over_all() {
 	before=$(dax_pool populated)
 	python3 "$tools/bench/bench.py" verify /dev/vda "$DAX" $((1 << 20)) "$1" >&2 || return 1
@@ -71,8 +73,8 @@ reads_over_all() {
 	[ $populated -ge $(($1 * 9 / 10)) ] || { echo "$populated blocks for $1 reads"; return 1; }
 }
 
-# A block takes 4 KiB of them for its 128 MiB. Several rounds, as the rest of the
-# kernel keeps some memory as well, but not more each time.
+# A block takes 4 KiB of page tables for its 128 MiB. There are several rounds, because
+# the rest of the kernel keeps some memory as well, but not more each time.
 page_tables_are_gone() {
 	free=$(free_kib)
 	for round in 1 2 3; do
@@ -87,7 +89,7 @@ page_tables_are_gone() {
 	[ "$missing" -le 4096 ] || { echo "$missing KiB"; return 1; }
 }
 
-# Free pages shall be in MemFree, not in each CPU's list.
+# Freed pages have to show in MemFree, so keep them out of each CPU's list.
 echo 100000 >/proc/sys/vm/percpu_pagelist_high_fraction
 ktap_plan 6
 dax_unbind

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The tracepoints, as trace-cmd and bpftrace show them, and what tools/mm/transient_memmap (the
-# argument) shows. KTAP on stdout. In the machine.
+# Compare what trace-cmd and bpftrace show of the tracepoints, and what
+# tools/mm/transient_memmap (the argument) shows, with the statistics. Writes KTAP to
+# stdout. Runs in the machine.
 #
-# A failure means: an operator can't see which blocks come and go, or sees other
-# ones than the statistics count.
+# A failure means: an operator can't see which blocks come and go, or sees other ones
+# than the statistics count.
 set -eu
 
 tools=$(cd "$(dirname "$0")/../.." && pwd)
@@ -17,7 +18,8 @@ mm=$1
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-# record NAME READS: direct reads to random pages of 64 MiB, until all is idle.
+# record NAME READS: trace direct reads to random pages of 64 MiB, until the pool is
+# idle.
 record() {
 	(cd "$tmp" && trace-cmd record -q -e transient_memmap -o "$1.dat" \
 		sh -c ". '$tools/vm/dax.sh'
@@ -27,7 +29,7 @@ record() {
 	trace-cmd report -q -i "$tmp/$1.dat" >"$tmp/$1" 2>"$tmp/$1.log"
 }
 
-# events NAME EVENT NUMBER: so many in the record, each with all of its fields.
+# events NAME EVENT NUMBER: the record has exactly so many, each with all of its fields.
 events() {
 	nr=$(grep -c "transient_memmap_$2: *pfn=0x[0-9a-f]* order=9" "$tmp/$1" || :)
 	[ "$nr" = "$3" ] || { echo "$nr of $2, not $3"; return 1; }
@@ -47,8 +49,8 @@ refused() {
 		grep -q 'order=9 error=-12$' "$tmp/refused"
 }
 
-# node_pinned: pins so far on the device's node. Each CPU's part is added within a
-# second, or by a write to stat_refresh.
+# node_pinned: print the number of pins so far on the device's node. Each CPU's part is
+# added within a second, or by a write to stat_refresh.
 node_pinned() {
 	echo 1 >/proc/sys/vm/stat_refresh
 	awk '$1 == "nr_foll_pin_acquired" { print $2 }' \
@@ -57,7 +59,7 @@ node_pinned() {
 
 shows_the_files() {
 	dax_idle 10 || { echo "$(dax_pool live) blocks are live"; return 1; }
-	# Others on the node may pin meanwhile.
+	# Others on the node may pin meanwhile, so its count lies between two readings.
 	before=$(node_pinned)
 	shown=$("$mm" -j dax0.0) || return 1
 	after=$(node_pinned)
@@ -71,7 +73,7 @@ shows_the_files() {
 		{ echo "node_pinned from $before to $after, but $shown"; return 1; }
 }
 
-# By the process that pinned, as the document for administrators has it.
+# Count by the process that pinned, as the administrator's guide shows it.
 counted_by_bpftrace() {
 	before=$(dax_pool populated)
 	bpftrace -e 'BEGIN { printf("begun\n"); }
