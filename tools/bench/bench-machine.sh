@@ -1,10 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What bench.sh runs in the machine: measures, and prints a line of JSON for each
-# figure. Arguments: what to measure, any of bind, cycle, range, plain,
-# scale.
+# bench.sh runs this in the machine. It measures, and prints a line of JSON for each
+# figure. The arguments say what to measure:
 #   bind    binding the device
-#   cycle   what populating a block and freeing it takes
+#   cycle   the cost of populating a block and freeing it
 #   range   static and transient memmaps of the device
 #   plain   memory that has nothing to do with the device
 #   scale   pinning in several processes or threads at a time
@@ -19,7 +18,8 @@ trap 'rm -rf "$tmp"' EXIT
 
 die() { echo "bench-machine.sh: $*" >&2; exit 1; }
 
-# All of it is in the page cache then, and nothing waits for the 9p share.
+# warm_up: bring all programs into the page cache, so that nothing waits for the 9p
+# share.
 warm_up() {
 	"$PROGRAMS/gup_test" -a -m 2 >/dev/null 2>&1 || die "gup_test does not run"
 	fio_run malloc psync 1 randread 4k 4m
@@ -27,7 +27,7 @@ warm_up() {
 	fio_run malloc io_uring 32 randread 4k 4m
 }
 
-# A disk of no data: the demo's has data, to be verified.
+# This disk has no data. That of the demo has data, to be verified.
 make_disk() {
 	mkdir -p /sys/kernel/config
 	mountpoint -q /sys/kernel/config ||
@@ -44,7 +44,7 @@ make_disk() {
 
 pool_set() { echo "$2" >"$dax_dev/transient/$1"; }
 
-# No block, and no page table of one either.
+# pool_empty [CACHE]: wait until there is no block, and no page table of one either.
 pool_empty() {
 	pool_set cache 0
 	dax_idle 30 || die "$(dax_pool live) blocks stay live"
@@ -52,7 +52,9 @@ pool_empty() {
 	pool_set cache "${1:-$cache}"
 }
 
-# bind static|transient ALIGN [static|transient]
+# bind static
+# transient ALIGN [static
+# transient]: bind the device, and note the pool's cache.
 bind() {
 	dax_bind "$@"
 	[ "$1" = transient ] || return 0
@@ -63,7 +65,7 @@ bind() {
 
 # gup_test
 
-# gup_run ROUNDS OPTION...: appends "get put" of each round to $tmp/rounds.
+# gup_run ROUNDS OPTION...: append "get put" of each round to $tmp/rounds.
 gup_run() {
 	times=$1
 	shift
@@ -76,8 +78,9 @@ gup_run() {
 	cat "$tmp/new" >>"$tmp/rounds"
 }
 
-# gup_line MEMORY STATE CALL N MIB POPULATED. All rounds of hits are alike, but
-# for the timer's ticks: the least. Of others, the mean of the middle half.
+# gup_line MEMORY STATE CALL N MIB POPULATED: print a figure. All rounds of hits are
+# alike, except for the timer's ticks, so the least counts. Of other rounds, it is the
+# mean of the middle half.
 gup_line() {
 	jq -sc --arg memory "$1" --arg state "$2" --arg call "$3" \
 		--arg n "$4" --arg mib "$5" --arg populated "$6" '
@@ -92,8 +95,8 @@ gup_line() {
 	JSON
 }
 
-# gup MEMORY STATE MIB OPTION...: each call, each number of pages per call; MiB
-# if that is more than one.
+# gup MEMORY STATE MIB OPTION...: measure each call with each number of pages per call.
+# MIB applies to calls of more than one page.
 gup() {
 	memory=$1 state=$2 many=$3
 	shift 3
@@ -107,14 +110,14 @@ gup() {
 	done
 }
 
-# The first round of a process populates what it can; it does not count.
+# The first round of a process populates what it can, and does not count.
 gup_hit() {
 	: >"$tmp/rounds"
 	gup_run $((rounds + 1)) "$@"
 	sed -i 1d "$tmp/rounds"
 }
 
-# The only round, of a process that finds nothing.
+# Each process has a single round and finds no block.
 gup_miss() {
 	: >"$tmp/rounds"
 	for _ in 1 2 3; do
@@ -125,7 +128,7 @@ gup_miss() {
 	done
 }
 
-# Nothing is kept: the worker frees while the next round begins.
+# No block is kept: the worker frees while the next round begins.
 gup_cache0() {
 	pool_empty 0
 	before=$(dax_pool populated)
@@ -136,7 +139,7 @@ gup_cache0() {
 
 # fio
 
-# fio_run IOMEM ENGINE DEPTH RW BS SIZE
+# fio_run IOMEM ENGINE DEPTH RW BS SIZE: run bench.fio.
 fio_run() {
 	DISK=$disk IOMEM=$1 ENGINE=$2 DEPTH=$3 RW=$4 BS=$5 SIZE=$6 \
 		fio --output-format=json --output="$tmp/json" \
@@ -144,7 +147,7 @@ fio_run() {
 		die "fio $1 $2 $4: $(grep -m 1 -h 'err' "$tmp/log" "$tmp/json" || echo failed)"
 }
 
-# fio_all MEMORY IOMEM
+# fio_all MEMORY IOMEM: print a figure for each job.
 fio_all() {
 	for job in psync/1/randread/4k/1g libaio/32/randread/4k/1g \
 		io_uring/32/randread/4k/1g psync/1/read/128k/16g \
@@ -160,7 +163,7 @@ fio_all() {
 	done
 }
 
-# vhost MEMORY: what vhost takes for I/O with the memory of a guest
+# vhost MEMORY: print how fast vhost does I/O with the memory of a guest.
 vhost() {
 	"$PROGRAMS/transient_memmap_users" -m >"$tmp/vhost" 2>"$tmp/log" ||
 		die "vhost, $1: $(tail -n 1 "$tmp/log")"
@@ -171,7 +174,9 @@ vhost() {
 
 # What to measure
 
-# registration NAME static|transient ALIGN [static|transient]
+# registration NAME static
+# transient ALIGN [static
+# transient]: measure binding the device.
 registration() {
 	dax_unbind
 	before=$(vmstat nr_memmap_pages)
@@ -191,7 +196,7 @@ registration() {
 		us: (sort | .[1] / 1000), memmap_kib: ($pages | tonumber * 4)}' <"$tmp/rounds"
 }
 
-# Each read pins one block of many and lets it go.
+# flushes MEMORY: each read pins one block of many and unpins it.
 flushes() {
 	pool_empty 0
 	freed=$(dax_pool freed) flushes=$(dax_pool flushes)
@@ -208,14 +213,14 @@ flushes() {
 
 # Pinning and letting go
 
-# cycle MEMORY BLOCK: reads, each of which pins one of so many blocks as the default
-# cap allows; and how many were populated for them.
+# cycle MEMORY BLOCK: measure reads, each of which pins one of as many blocks as the
+# default cap allows, and count the blocks that were populated for them.
 cycle() {
 	blocks=2048 rounds=4 populated=0
 	[ ! -e $dax_dev/transient/cache ] || before=$(dax_pool populated)
 	ns=$("$tools/bench/bench.py" cycle $disk $DAX "$2" $blocks $rounds) ||
 		die "bench.py cycle does not run"
-	# All but those of the first round, which populates what is kept.
+	# The first round does not count: it populates the blocks that are kept.
 	[ ! -e $dax_dev/transient/cache ] ||
 		populated=$(($(dax_pool populated) - before - blocks))
 	jq -nc --arg memory "$1" --arg reads $((blocks * rounds)) \
@@ -224,7 +229,7 @@ cycle() {
 		populated: ($populated | tonumber), ns: ($ns | tonumber)}'
 }
 
-# cycle_kept MEMORY BLOCK: with what is kept, and with nothing kept
+# cycle_kept MEMORY BLOCK: measure with blocks that are kept, and with none kept.
 cycle_kept() {
 	cycle "$1" "$2"
 	pool_empty 0
@@ -268,12 +273,12 @@ measure_range() {
 	io_all 'transient 2m'
 	pool_set cache 0
 	io_all 'transient 2m, cache 0'
-	# What two runs of the same differ by.
+	# This shows by how much two runs of the same differ.
 	bind static 2097152
 	io_all 'static 2m, again'
 }
 
-# measure_align NAME ALIGN MIB
+# measure_align NAME ALIGN MIB: measure pins with a transient and with a static memmap.
 measure_align() {
 	bind transient "$2"
 	for state in hit miss cache0; do
@@ -284,7 +289,8 @@ measure_align() {
 	gup "static $1" hit "$3" -S -f $DAX
 }
 
-# The memory of a block comes and goes with its struct pages, here.
+# Here the memory of a block comes into the direct map, and leaves it, with its struct
+# pages.
 measure_direct() {
 	bind transient 2097152 transient
 	for state in hit miss cache0; do
@@ -297,11 +303,12 @@ measure_direct() {
 	io_all 'transient 2m, direct map too, cache 0'
 }
 
-# HVO gives back what was there from boot.
+# HVO frees struct pages that were there from boot, so these count too.
 memmap_pages() { echo $(($(vmstat nr_memmap_pages) + $(vmstat nr_memmap_boot_pages))); }
 
-# huge_pages NAME 0|1: gup_test and fio, and what it takes to have huge pages, and
-# how much memmap they have then; HVO or not
+# huge_pages NAME 0
+# 1: measure gup_test and fio with huge pages, without or with HVO, and how long it
+# takes to get these pages and how much memmap they have.
 huge_pages() {
 	echo "$2" >/proc/sys/vm/hugetlb_optimize_vmemmap
 	gup "$1" hit 512 -H
@@ -309,7 +316,7 @@ huge_pages() {
 	ns=$("$tools/bench/bench.py" write /proc/sys/vm/nr_hugepages $((mib / 2)))
 	[ "$(cat /proc/sys/vm/nr_hugepages)" = $((mib / 2)) ] ||
 		die "$(cat /proc/sys/vm/nr_hugepages) huge pages of $((mib / 2))"
-	# With the struct pages that this memory has from boot.
+	# The struct pages that this memory has from boot are included.
 	jq -nc --arg memory "$1" --arg mib $mib --arg ns "$ns" \
 		--arg pages $(($(memmap_pages) - pages)) \
 		'{kind: "bind", memory: $memory, mib: ($mib | tonumber),
@@ -320,7 +327,8 @@ huge_pages() {
 	echo 0 >/proc/sys/vm/nr_hugepages
 }
 
-# More than 64 MiB, as gup_test counts in microseconds, and 115 are too few of them.
+# This is more than 64 MiB, because gup_test counts in microseconds, and 115 are too few
+# of them.
 measure_plain() {
 	dax_unbind
 	gup 'anonymous 4k' hit 256 -T
@@ -333,7 +341,8 @@ measure_plain() {
 	umount "$tmp/huge"
 }
 
-# scale NAME ALIGN MIB processes|threads: of each of them
+# scale NAME ALIGN MIB processes
+# threads: each of them pins MIB.
 scale() {
 	bind transient "$2"
 	for state in miss hit; do

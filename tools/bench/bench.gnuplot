@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# The ratios of bench.sh as grouped bars: gnuplot -e "dir='DIR'" bench.gnuplot
+# Draw the ratios of bench.sh as grouped bars: gnuplot -e "dir='DIR'" bench.gnuplot
 # reads DIR/2m.dat, 4k.dat and fio.dat and writes DIR/bench.svg.
 set terminal svg size 1100,900 font 'sans,13' background 'white'
 set output dir.'/bench.svg'

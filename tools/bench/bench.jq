@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# What bench.sh makes of the figures of bench-guest.sh; all input is one array.
+# bench.sh makes ratios and tables of bench-machine.sh's figures with this. All input is
+# one array.
 
 def round3: . * 1000 | round / 1000;
 def pages: .mib * 256;
@@ -15,7 +16,7 @@ def of_kind($kind): map(select(.kind == $kind));
 def job: "\(.engine) \(.bs)";
 def ratio($name; $value): {kind: "ratio", name: $name, value: ($value | round3)};
 
-# Ratios of two sets of rounds: get for each n, put
+# These make ratios of two sets of rounds: get for each n, and put.
 def gup_two($memory; $state; $base; $base_state; $call; $n):
 	[gup($memory; $state; $call; $n), gup($base; $base_state; $call; $n)];
 def get_ratio($what; $suffix):
@@ -37,7 +38,7 @@ def vhost_ratios($memory; $base; $suffix):
 	[of("vhost"; $memory), of("vhost"; $base)] | transpose[] |
 	ratio("\(.[0].name) \($suffix)"; .[0].iops / .[1].iops);
 
-# One read that pins and lets go, and all that follows from it
+# This is the cost of one read that pins and unpins, with all that follows from it.
 def cycle_cost: .ns / .reads;
 def cycle_ratios: map(select(.kind == "cycle")) |
 	([.[] | {(.memory): cycle_cost}] | add // empty) as $cost |
@@ -47,7 +48,7 @@ def cycle_ratios: map(select(.kind == "cycle")) |
 		ratio("cycle \($name) kept/static"; $cost[$m] / $cost[$static]),
 		ratio("cycle \($name) cache=0/static"; $cost["\($m), cache 0"] / $cost[$static]));
 
-# The best of the rounds: what else the machine does takes time, and gives none.
+# The best round counts: other load of the machine can only make a round slower.
 def scale_best: map(select(.kind == "scale")) | group_by([.memory, .state, .who, .workers])[] |
 	sort_by(.us)[0] | .rate = .blocks * 1000000 / .us;
 def scale_ratios: [scale_best] | group_by([.memory, .state, .who])[] | .[0] as $one |
@@ -62,7 +63,7 @@ def ratios:
 		(("a", "u") as $call | gup_two($ours; "miss"; $ours; "hit"; $call; 512) |
 			get_ratio($size; "miss/hit")),
 		gup_ratios($size; $ours; "cache0"; $static; "cache=0/static")),
-	# With and without a transient direct map, each in the same state
+	# These compare with and without a transient direct map, each in the same state.
 	(("hit", "miss", "cache0") as $state | ("a", "u") as $call |
 		(gup_two("transient 2m, direct map too"; $state; "transient 2m"; $state; $call; 512) |
 			get_ratio("2m"; "direct map \($state)"), put_ratio("2m"; "direct map \($state)")),
@@ -97,7 +98,7 @@ def ratios:
 		select(.) | ratio("flushes direct map";
 			.["transient 2m, direct map too"] / .["transient 2m"]));
 
-# Of figures with build: base or patched
+# base_ratios: the input is figures with build: base or patched.
 def base_ratios:
 	group_by([.kind, .memory, .call, .n, .engine, .bs])[] |
 	select(.[0].kind == "gup" or .[0].kind == "fio") |
@@ -108,7 +109,7 @@ def base_ratios:
 		 ratio("\($name | sub(" n=512"; "")) put"; ($b.patched | put_cost) / ($b.base | put_cost)))
 	else ratio("base fio \($b.base | job) \($b.base.memory)"; $b.base.iops / $b.patched.iops) end;
 
-# $limits: the text of bench.limits. $mine selects those that are measured.
+# $limits is the text of tools/bench/limits. $mine selects those that are measured.
 def parse_limits: split("\n") | map(select(test("^[^#]")) |
 	capture("^(?<pattern>.*?)\\s+(?<op>[<>]=)\\s+(?<limit>[0-9.]+)\\s*$") |
 	.regex = "^" + (.pattern | gsub("(?<c>[.+?()\\[\\]])"; "\\\(.c)") | gsub("\\*"; ".*")) + "$" |
@@ -117,14 +118,15 @@ def verdict($limit):
 	if $limit == null then . else . + {op: $limit.op, limit: $limit.number, text: "\($limit.op) \($limit.limit)"} |
 	.verdict = if .op == "<=" then (if .value <= .limit then "ok" else "above the limit" end)
 		elif .value >= .limit then "ok" else "below the limit" end end;
-# An array of ratios: each with its verdict, and a line for a limit without a ratio.
+# judge: the input is an array of ratios. The output is each with its verdict, and a
+# line for a limit without a ratio.
 def judge($limits; mine): ($limits | parse_limits | map(select(.pattern | mine))) as $limits |
 	(.[] | .name as $name | verdict(first($limits[] | .regex as $r | select($name | test($r))) // null)),
 	(map(.name) as $names | $limits[] | select(.regex as $r | all($names[]; test($r) | not)) |
 		{kind: "ratio", name: .pattern, value: null, op, limit: .number,
 		 text: "\(.op) \(.limit)", verdict: "not measured"});
 
-# Tables, as lines of tab-separated cells
+# Tables are lines of tab-separated cells.
 
 def cell: if . == null then "-" elif type == "number" then
 	(if . >= 1000 then round elif . >= 100 then . * 10 | round / 10 else . * 100 | round / 100 end | tostring)
@@ -166,7 +168,7 @@ def scale_table:
 	["memory", "case", "", "at a time", "blocks", "microseconds", "blocks/s", "to one"],
 	([scale_best] | group_by([.memory, .state, .who])[] | .[0].rate as $one |
 	 .[] | [.memory, .state, .who, .workers, .blocks, .us, .rate, .rate / $one]) | row;
-# Over what the same memory takes that has its struct pages
+# populate+free is the cost beyond that of the same memory when it has its struct pages.
 def cycle_table: of_kind("cycle") as $all |
 	([$all[] | select(.populated == 0) | {(.memory): cycle_cost}] | add) as $kept |
 	["memory", "reads", "populated", "per read", "populate+free"],
@@ -179,7 +181,7 @@ def ratio_table:
 	["ratio", "value", "limit", ""],
 	(.[] | select(.kind == "ratio") | [.name, (.value | if . then three_decimals else . end), .text // "", .verdict // ""]) | row;
 
-# What bench.gnuplot draws: a line per group of bars, of the ratios that are there
+# bench.gnuplot draws these: a line per group of bars, with the ratios that are there.
 
 def panel($columns; $groups): . as $all |
 	([""] + ($columns | map(sub("=0/.*"; "=0") | sub("/.*"; "")))),

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Loads of bench-guest.sh that neither gup_test nor fio can make.
+"""Loads of bench-machine.sh that neither gup_test nor fio can make.
 
 bench.py write FILE VALUE          nanoseconds of CPU time that write(2) takes
 bench.py read DISK DAX MIB COUNT   4 KiB direct reads, each to a random page of
@@ -81,7 +81,7 @@ def verify(disk, dax, mib, count):
 
 def cpu_time():
     """Of all tasks, kernel threads too, what they are interrupted by included."""
-    # Who runs has in its file what the last tick knew.
+    # For the process that runs, the file has only what the last tick knew.
     total = time.process_time_ns()
     for stat in glob.glob("/proc/[0-9]*/schedstat"):
         if stat.split("/")[2] == str(os.getpid()):
@@ -94,7 +94,8 @@ def cpu_time():
     return total
 
 
-# In the sleep, what waits to be freed is freed; what is kept does not age out.
+# The sleep lets the worker free blocks, but is too short for those that are kept to age
+# out.
 def cycle(disk, dax, block, count, rounds):
     block, count = int(block), int(count)
     buffer = memoryview(map_dax(dax, block * count))
@@ -104,7 +105,7 @@ def cycle(disk, dax, block, count, rounds):
         for page in pages:
             os.preadv(fd, page, 0)
         time.sleep(0.15)
-        # The first round makes the page tables, and what is kept.
+        # The first round makes the page tables, and the blocks that are kept.
         if number == 0:
             start = cpu_time()
     print(cpu_time() - start)
@@ -113,7 +114,7 @@ def cycle(disk, dax, block, count, rounds):
 def pin_part(part, ready, go, rounds):
     for at in range(0, len(part), PAGE):
         part[at] = 0
-    # The first member of an object that a buffer exports: its address.
+    # ctypes gives the address of an object that shares the buffer's memory.
     addr = ctypes.addressof(ctypes.c_char.from_buffer(part))
     fd = os.open("/sys/kernel/debug/gup_test", os.O_RDWR)
 
@@ -144,7 +145,7 @@ def pin(dax, kind, workers, mib, rounds):
             os.write(result[1], struct.pack("Q", get))
             status = 0
         finally:
-            # A thread that fails takes the others with it.
+            # A thread that fails ends the others too.
             if status or kind == "processes":
                 os._exit(status)
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Measure what transient struct pages cost, beside the memory that has its own.
+# Measure what transient struct pages cost, compared with memory that has its own.
 set -eu
 
 tools=$(cd "$(dirname "$0")/.." && pwd)
@@ -16,14 +16,14 @@ usage() {
 usage: $me [-l] [-k KERNEL]
        $me [-l] [-k KERNEL] -b
 
-Pins, direct I/O and registration of transient memmaps over those of static
-ones, anonymous memory and hugetlb, in a machine that counts instructions; then
-how populating scales, by the clock of a machine with 4 CPUs. Prints tables and
-keeps them in build/bench/: bench.txt, bench.json (a JSON object per line) and
-bench.svg (if gnuplot is installed). Takes 10 to 15 minutes.
+Compares pins, direct I/O and registration of transient memmaps with those of
+static ones, anonymous memory and hugetlb, in a machine that counts instructions;
+then measures how populating scales, by the clock of a machine with 4 CPUs. Prints
+tables and keeps them in build/bench/: bench.txt, bench.json (a JSON object per
+line) and bench.svg (if gnuplot is installed). Takes 10 to 15 minutes.
 
-  -b         instead: what the series costs those who don't use it; the same for
-             anonymous memory and hugetlb, on a kernel of the base, of the same
+  -b         measure instead what the series costs those who don't use it: compare
+             anonymous memory and hugetlb on a kernel of the base, of the same
              configuration, and on KERNEL with no range registered. Builds the
              former (12 minutes, once). Files: base.txt, base.json
   -k KERNEL  as for vm.sh (default: normal)
@@ -36,18 +36,18 @@ USAGE
 out=$BUILD/bench
 bench_jq() { jq -L "$tools/bench" "$@"; }
 
-# The long steps, which tell how far they are.
+# The lines of progress of a long step tell how many figures there are.
 progress() { echo "$(wc -l <"$out/$step/stdout" 2>/dev/null || echo 0) figures"; }
 
-# machine STEP KERNEL icount|smp MEASURE...: run bench-machine.sh, figures to
-# $out/STEP/stdout.
+# machine STEP KERNEL icount
+# smp MEASURE...: run bench-machine.sh. Its figures go to $out/STEP/stdout.
 machine() {
 	step=$1 image=$2 mode=$3
 	shift 3
 	say "$step: a machine measures ($*, minutes), log in $out/$step"
 	mkdir -p "$out/$step"
 	rm -f "$out/$step/stdout"
-	# KFENCE's timer would hit one kernel here and the other there.
+	# KFENCE's timer would interrupt one kernel here and the other there.
 	set -- -a 'kfence.sample_interval=0 vhost_net.experimental_zcopytx=1' -o "$out/$step" \
 		env BUILD="$BUILD" PROGRAMS="$PROGRAMS" "$tools/bench/bench-machine.sh" "$@"
 	case $mode in
@@ -65,8 +65,8 @@ machine() {
 	[ -s "$out/$step/stdout" ] || die_with_log "$out/$step/stderr" "$step: no figures"
 }
 
-# aligned WIDTH: tab-separated cells, the first one WIDTH wide, those that follow
-# to the right.
+# aligned WIDTH: align tab-separated cells. The first is WIDTH wide, and those that
+# follow are aligned to the right.
 aligned() {
 	awk -F '\t' -v width="$1" '{
 		line = sprintf("%-*s", width, $1)
@@ -77,7 +77,7 @@ aligned() {
 	}'
 }
 
-# table NAME WIDTH TITLE...: of the figures in $json.
+# table NAME WIDTH TITLE...: print a table of the figures in $json.
 table() {
 	name=$1 width=$2
 	shift 2
@@ -86,8 +86,8 @@ table() {
 	bench_jq -rs "include \"bench\"; $name" "$json" | aligned "$width"
 }
 
-# add_ratios NAME MINE: to $json, from the figures there; MINE is a jq condition on
-# a limit's name.
+# add_ratios NAME MINE: append the ratios of the figures in $json to it. MINE is a jq
+# condition that selects limits by name.
 add_ratios() {
 	bench_jq -cs --rawfile limits "$limits" \
 		"include \"bench\"; [$1] | judge(\$limits; $2)" \
@@ -148,7 +148,7 @@ picture() {
 	mv "$tmp/bench.svg" "$out/bench.svg"
 }
 
-# With -l, whether all limits hold.
+# True without -l, or if all limits hold.
 limits_hold() {
 	[ -n "$strict" ] || return 0
 	jq -es 'map(select(.limit and .verdict != "ok")) | length == 0' "$json" >/dev/null

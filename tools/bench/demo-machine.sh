@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What demo.sh runs in the machine: one job, each kind of memory. A line of JSON
-# per run on stdout.
+# demo.sh runs this in the machine: one job with each kind of memory. It prints a line
+# of JSON per run.
 set -eu
 
 tools=$(cd "$(dirname "$0")/.." && pwd)
@@ -12,7 +12,7 @@ export DAX DISK ENGINE DEPTH SIZE="${SIZE:-32M}"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-# sample FILE: the largest memmap while a job runs.
+# sample FILE: keep the largest memmap while a job runs in FILE.
 sample() {
 	top=0
 	while :; do
@@ -59,7 +59,9 @@ job() {
 		}'
 }
 
-# One kind of memory, one disk. Bound anew, so that the peak is the job's own.
+# try MEMORY static
+# transient ALIGN CAP: run the job. The device is bound anew, so that the peak is the
+# job's own.
 try() {
 	dax_bind "$2" "$3"
 	if [ -n "$4" ]; then

@@ -12,10 +12,11 @@ usage() {
 	cat <<USAGE
 usage: $me [-w] [-k KERNEL]
 Boots a machine with 4 GiB of pageless memory (about a minute), prints a table
-and keeps it in build/demo.txt. KERNEL as for vm.sh.
+and keeps it in build/demo.txt. KERNEL is as for vm.sh.
 
 The machine counts instructions and takes 1000 million of them for a second, so
-that reads/s compare whatever else this machine does; -w takes the wall clock.
+that reads/s can be compared whatever else this machine does. With -w, it uses the
+wall clock.
 USAGE
 }
 
@@ -37,7 +38,7 @@ progress() {
 	echo "(${done_now:-0} of $rows rows)"
 }
 
-# The machine's own failures are in $log, those of the command in its stderr.
+# If the machine fails, $log says why; if the command fails, its stderr does.
 machine() {
 	rm -f "$out/stdout"
 	rc=0
@@ -84,7 +85,7 @@ report() {
 
 report | tee "$BUILD/demo.txt"
 
-# What the table has to show, not how fast.
+# The figures must show the effect; how fast the reads were does not matter.
 jq -es '[.[] | select(.disk)] |
 	def of(kind): map(select(.memory | startswith(kind)));
 	(of("static") | map(.peak) | min) as $static |

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Write a table that was measured into RESULTS.md.
+# Write a measured table into RESULTS.md.
 set -eu
 
 me=${0##*/}
@@ -12,10 +12,9 @@ usage() {
 	cat <<USAGE
 usage: $me NAME FILE
 
-Replaces, in RESULTS.md, what is between the lines "<!-- begin NAME -->" and
-"<!-- end NAME -->" by the text of FILE, as a code block; that of "users" is
-Markdown already, and goes there as it is. If anything fails, RESULTS.md stays as it
-was.
+Replaces the text between the lines "<!-- begin NAME -->" and "<!-- end NAME -->"
+of RESULTS.md by the text of FILE, as a code block; that of "users" is Markdown
+already and goes there as it is. If anything fails, RESULTS.md stays as it was.
 
 NAME is one of: $names
 Environment: RESULTS, another file than RESULTS.md.
@@ -42,7 +41,7 @@ esac
 [ -f "$results" ] || die "$results: no such file"
 ! grep -qE '^(```|<!-- (begin|end) )' "$file" || die "$file has a line that would end the code block"
 
-# Without exactly one line of each, in this order, awk would drop other text.
+# Unless there is exactly one line of each, in this order, awk would drop other text.
 marks=$(grep -nxF -e "<!-- begin $name -->" -e "<!-- end $name -->" "$results" |
 	sed 's/^[0-9]*:<!-- \([a-z]*\) .*/\1/' | tr '\n' ' ')
 [ "$marks" = 'begin end ' ] ||

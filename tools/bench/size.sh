@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What the series adds to the kernel's image.
+# Measure what the series adds to the kernel's image.
 set -eu
 
 tools=$(cd "$(dirname "$0")/.." && pwd)
@@ -13,12 +13,12 @@ usage() {
 	cat <<USAGE
 usage: $me [-q]
 
-Builds the kernel, without the tests of the series, three times: of the base, of
+Builds the kernel, without the tests of the series, three times: from the base, from
 the series with CONFIG_TRANSIENT_MEMMAP off, and with it on. Prints the sections of
-vmlinux; those of each C file that the series adds or changes, summed; and the
-files that differ though it is off. Takes three builds, 15 minutes each at first.
+vmlinux; the sum of those of each C file that the series adds or changes; and the
+files that differ although it is off. Takes three builds, 15 minutes each at first.
 
-  -q  only these files, not vmlinux: a few minutes
+  -q  build only these files, not vmlinux: a few minutes
 USAGE
 }
 
@@ -37,7 +37,7 @@ sed 1s/n$/y/ "$tmp/off.config" >"$tmp/on.config"
 
 git -C "$linux" diff --name-only base series -- '*.c' |
 	grep -vE '/tests/|/testing/|/test_' | while read -r f; do
-	# Not all of them are part of this kernel.
+	# Not all of these files are part of this kernel.
 	[ ! -e "$BUILD/out/normal/${f%.c}.o" ] || echo "$f"
 done >"$tmp/files"
 [ -s "$tmp/files" ] || die "no kernel in $BUILD/out/normal: make kernel"
@@ -47,7 +47,7 @@ dirs=''
 [ -z "$quick" ] || dirs=$(sed -e 's|[^/]*$||' -e 's|^virt/kvm/|arch/x86/kvm/|' \
 	-e 's|^\(arch/x86/kvm/\).*|\1|' "$tmp/files" | LC_ALL=C sort -u)
 
-# sum NAME COMMIT: text, data and bss of one configuration
+# sum NAME COMMIT: note text, data and bss of one configuration.
 sum() {
 	side_tree "$2"
 	out=$side/out/size-$1
@@ -66,7 +66,7 @@ sum() {
 		"$tmp/$1.files" >>"$tmp/sums"
 }
 
-# table TITLE FILE: three lines, and what the later ones add to the first
+# table TITLE FILE: print three lines, and what the later ones add to the first.
 table() {
 	awk -v title="$1" '
 	NR == 1 {
