@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Direct I/O of 4 KiB each, one by one, between anywhere on a disk and anywhere in
+ * Do direct I/O, 4 KiB at a time, between random places of a disk and random places of
  * memory, for init.sh. Each block of the disk is written once, in an order that no
  * readahead follows, then read once in another order, from and to a random page.
- * All words of a block tell the round and the block, so data of another block or of
+ * Each word of a block tells the round and the block, so data of another block or of
  * an earlier round is found, and so is torn data.
  *
  * usage: guest-io DEVICE DISK_MIB MEMORY_MIB, the first a power of two

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# A guest of unmodified QEMU and KVM whose memory has no memmap, inside the
-# virtual machine.
+# Run a guest of unmodified QEMU and KVM, whose memory has no memmap, in the virtual
+# machine.
 set -eu
 
 tools=$(cd "$(dirname "$0")/.." && pwd)
@@ -17,11 +17,11 @@ lets it do I/O by all of QEMU's and vhost's paths, compares it with a static
 memmap (three times), and prints a table (kept in build/guest.txt). Logs are in
 build/guest/PARTS.
 
-  -c         once, with QEMU but not KVM, in a machine that counts instructions: slow,
-             but the load of this one makes no difference (build/guest-count.txt)
-  -k         KTAP instead, with the drills: killed, crashed, unbound, ...
-  -K KERNEL  of both the machine and the guest, as for vm.sh -k
-  -j PARTS   only these, of: $parts
+  -c         compare once, with QEMU but not KVM, in a machine that counts instructions:
+             slow, but other load makes no difference (build/guest-count.txt)
+  -k         print KTAP instead, with the drills: killed, crashed, unbound, ...
+  -K KERNEL  the kernel of both the machine and the guest, as for vm.sh -k
+  -j PARTS   run only these, of: $parts
              tib: several guests, in a machine with 1 TiB of pageless memory
 USAGE
 }
@@ -39,7 +39,8 @@ while getopts ckK:j:h opt; do
 	esac
 done
 if [ -z "$ktap" ] && [ "$parts" = boot,transient,static,drills,unbind ]; then
-	# Three times, as other load disturbs the clock, and the emulator gets faster.
+	# It is done three times, because other load disturbs the clock, and the
+	# emulator gets faster.
 	parts=transient,static,transient,static,transient,static
 	[ $accel = kvm ] || parts=transient,static
 fi
@@ -53,7 +54,7 @@ command -v cpio >/dev/null || die "no cpio (Debian: cpio)"
 out=$BUILD/guest/$(echo "$parts" | tr , -)
 [ $accel = kvm ] || out=$out-count
 rm -rf "$out"
-# The root of the guest
+# This is the root of the guest.
 mkdir -p "$out/root/bin" "$out/root/dev" "$out/root/tmp"
 cp "$busybox" "$out/root/bin/busybox"
 gcc -O2 -Wall -static -o "$out/root/bin/guest-io" "$tools/guest/guest-io.c"
@@ -63,13 +64,13 @@ pack "$out/root" "$out/initramfs"
 
 set --
 if [ "$parts" = tib ]; then
-	# It runs out of memory as it boots: what becomes of it is in its log.
+	# This machine runs out of memory as it boots. Its log shows how.
 	"$tools/vm/vm.sh" -n -k "$kernel" -o "$out/static" -t 120 -b 1024 true >"$out/static.log" 2>&1 || :
 	set -- -b 1024 -a dax.memmap=transient
 fi
 
-# The machine counts instructions only without KVM: on SVM emulated with -icount, KVM
-# stops too often.
+# Only without KVM does the machine count instructions: with SVM emulated under -icount,
+# KVM stops too often.
 [ $accel = kvm ] || set -- "$@" -c
 machine() {
 	"$tools/vm/vm.sh" -n -k "$kernel" -o "$out/vm" -t "$limit" "$@" env \
@@ -77,9 +78,9 @@ machine() {
 		sh "$tools/guest/machine.sh" "$parts" >"$out/vm.log" 2>&1
 }
 
-# Now and then, TCG's SVM loses a guest, on any memory. Only that failure, which lost() in
-# lib.sh recognizes, has a second try, and a note tells it. The limit in tools/test/list
-# allows for both.
+# Now and then, TCG's SVM loses a guest, on any memory. Only that failure, which lost()
+# in lib.sh recognizes, gets a second try, and a note says so. The limit in
+# tools/test/list allows for both.
 rc=0
 machine "$@" || rc=$?
 note=''
@@ -102,7 +103,7 @@ fi
 # The fields of figures are memory, name and value. A cell is the median of its values.
 table() {
 	awk -F '\t' '
-	# Each value is put where it belongs in the order of those before.
+	# Each value is inserted in the order of those before it.
 	{
 		for (i = ++nr[$1, $2]; i > 1 && v[$1, $2, i - 1] > $3 + 0; i--)
 			v[$1, $2, i] = v[$1, $2, i - 1]

@@ -21,10 +21,10 @@ mkfifo open
 
 say() { echo "guest: $*"; }
 
-# Microseconds; they begin again at 0 every 100000 s.
+# now: print microseconds, which begin again at 0 every 100000 s.
 now() { adjtimex | awk '/time.tv_sec:/ { s = $2 % 100000 } /time.tv_usec:/ { printf "%.0f", s * 1000000 + $2 }'; }
 
-# pattern MIB FILE: its data differs each time.
+# pattern MIB FILE: write a file whose data differs each time.
 pattern() { dd if=/dev/urandom of="$2" bs=1M count="$1" status=none; }
 
 store() { dd if="$1" of="/dev/$2" bs=1M oflag=direct conv=notrunc status=none; }
@@ -32,10 +32,10 @@ load() { dd if="/dev/$1" bs=1M count="$2" iflag=direct status=none; }
 
 drop_caches() { echo 3 >/proc/sys/vm/drop_caches; }
 
-# rate MIB MICROSECONDS: in KiB/s.
+# rate MIB MICROSECONDS: print KiB/s.
 rate() { echo $(($1 * 1024 * 1000000 / $2)); }
 
-# disk DEV MIB: write, drop the caches, read back, compare.
+# disk DEV MIB: write, drop the caches, read back and compare.
 disk() {
 	pattern "$2" out
 	sum=$(md5sum <out)
@@ -52,8 +52,8 @@ disk() {
 	say "disk $1 ok sum=${sum%% *} mib=$2 write=$(rate "$2" $wt) read=$(rate "$2" $rt)"
 }
 
-# io DEV MIB: the same without an end, a line for each round, in the background. It goes
-# on after an error, but not so fast that the console is full of them.
+# io DEV MIB: the same without an end in the background, with a line for each round. It
+# goes on after an error, but not so fast that the console is full of them.
 io() {
 	round=0
 	while :; do
@@ -71,11 +71,11 @@ io() {
 	done 2>/dev/null
 }
 
-# random DEV MIB RAM: guest-io, with RAM MiB of the guest's memory.
+# random DEV MIB RAM: run guest-io with RAM MiB of the guest's memory.
 random() { say "random $1 $(guest-io "/dev/$1" "$2" "$3")"; }
 
-# net MIB: send to the machine's port 5001, receive from 5002. nc would end at the end of
-# its input, so that is a FIFO which does not end.
+# net MIB: send to the machine's port 5001 and receive from 5002. nc would end at the
+# end of its input, so its input is a FIFO that does not end.
 net() {
 	ip link set lo up
 	ip link set eth0 up
@@ -93,7 +93,7 @@ net() {
 	rm out in
 }
 
-# share MIB: write the file "out" by 9p, read the file "given".
+# share MIB: write the file "out" and read the file "given" by 9p.
 share() {
 	mkdir -p share
 	mount -t 9p -o trans=virtio,version=9p2000.L share share || { say "share error mount"; return; }
@@ -104,8 +104,8 @@ share() {
 	say "share ok sent=${sum%% *} received=${got%% *}"
 }
 
-# flood: send frames to nobody without an end, in the background. vhost copies short
-# frames, so these are long.
+# flood: send frames to nobody without an end, in the background. The frames are long,
+# because vhost copies short ones.
 flood() {
 	ip link set eth0 up
 	ip addr add 10.7.0.2/24 dev eth0
@@ -114,7 +114,7 @@ flood() {
 	while :; do ping -q -s 8000 -i 0.03 10.7.0.9; sleep 0.2; done >/dev/null 2>&1
 }
 
-# keep MIB, then kept: whether the data is still in memory.
+# keep MIB: store data in memory. kept: tell whether it is still there.
 keep() {
 	pattern "$1" kept
 	md5sum <kept >kept.sum

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2034,SC2154	# Variables are shared with machine.sh and the parts.
-# Sourced by machine.sh: the disks, the tap and the SCSI target that the machine has
-# for a guest, and the guest, from its start to its end.
+# machine.sh sources this. It has the disks, the tap and the SCSI target that the
+# machine provides for a guest, and the guest itself, from its start to its end.
 
 nullb=/sys/kernel/config/nullb
 target=/sys/kernel/config/target
 tpg=$target/vhost/naa.5001405000000001/tpgt_1
 
-# disk_make NAME [MS]: a disk /dev/NAME; with MS, each of its requests takes so long.
+# disk_make NAME [MS]: make a disk /dev/NAME. With MS, each of its requests takes that
+# long.
 slow_ms=1000
 disk_make() {
 	mkdir $nullb/"$1"
@@ -45,9 +46,9 @@ target_make() {
 	echo naa.5001405000000002 >$tpg/nexus
 }
 
-# QEMU's options for them
+# These are QEMU's options for the devices above.
 
-# disk NAME AIO: a virtio disk on /dev/NAME.
+# disk NAME AIO: print the options of a virtio disk on /dev/NAME.
 disk() {
 	echo "-drive file=/dev/$1,if=none,id=$1,format=raw,cache=none,aio=$2 -device virtio-blk-pci,drive=$1"
 }
@@ -57,18 +58,19 @@ all_devices="$(disk guest0 native) $(disk guest1 io_uring)
 	-device virtio-net-pci,netdev=n,romfile=,mac=52:54:00:00:07:02
 	-device vhost-scsi-pci,wwpn=naa.5001405000000001"
 
-# patiently SECONDS COMMAND...: within, with more seconds where the machine may be slow.
+# patiently SECONDS COMMAND...: like within, with more seconds where the machine may be
+# slow.
 patiently() {
 	seconds=$(($1 * patience))
 	shift
 	within $seconds "$@"
 }
 
-# A process that is a zombie has ended.
+# running PID: a process that is a zombie has ended.
 running() { case $(sed 's/.*) //' /proc/"$1"/stat 2>/dev/null) in '' | Z*) return 1 ;; esac; }
 ended() { ! running "$1"; }
 
-# guest NAME: the functions below are about this one.
+# guest NAME: the functions below are about this guest.
 guest() {
 	name=$1
 	con=$name.console.log
@@ -78,15 +80,15 @@ guest() {
 	qemu=$(cat "$fifo.pid" 2>/dev/null) || :
 }
 
-# start NAME [OPTION ...]: a guest, with these of QEMU's options.
-# - It has a CPU of the machine to itself, and none of its own has XSAVE: otherwise its
-#   kernel does not always survive what TCG makes of SVM, on any memory.
-# - no_timer_check: when this machine gets little of its host's time, the kernel takes its
-#   timer for broken and panics.
-# - The doorbells of its devices are I/O ports. KVM gives up (internal error 3) when it has
-#   to emulate an access to a device's memory while TCG's SVM says that an interrupt is
-#   being delivered, and QEMU stops the guest. SeaBIOS would hang at a disk with such a
-#   doorbell, so strict=on keeps it away from disks that it is not to boot from.
+# start NAME [OPTION ...]: start a guest, with these additional options of QEMU.
+#   - It has a CPU of the machine to itself, and its own CPU has no XSAVE: otherwise its
+#     kernel does not always survive TCG's emulation of SVM, on any memory.
+#   - no_timer_check: when this machine gets little of its host's time, the kernel takes
+#     its timer for broken and panics.
+#   - The doorbells of its devices are I/O ports. When KVM has to emulate an access to a
+#     device's memory while TCG's SVM says that an interrupt is being delivered, it gives
+#     up (internal error 3), and QEMU stops the guest. SeaBIOS would hang at a disk with
+#     such a doorbell, so strict=on keeps it away from disks that it is not to boot from.
 start() {
 	rm -f silent "$1".*
 	guest "$1"
@@ -108,15 +110,15 @@ start() {
 	echo "$qemu" >"$fifo.pid"
 }
 
-# The guest says "guest: JOB ..." on its console. What counts is what it says after the
-# mark.
+# The guest says "guest: JOB ..." on its console. Only what it says after the mark
+# counts.
 mark() { grep -c '' "$con" >"$fifo.mark" || :; }
 since_mark() { tail -n +$(($(cat "$fifo.mark") + 1)) "$con" | tr -d '\r' | grep -aE "^guest: $1"; }
-# said TIMES PATTERN
+# said TIMES PATTERN: the guest has said so at least so many times since the mark.
 said() { [ "$(since_mark "$2" | grep -c '')" -ge "$1" ]; }
 
-# answer SECONDS PATTERN: prints the first such line since the mark, or why there is none.
-# A guest that was silent once is not waited for again.
+# answer SECONDS PATTERN: print the first such line since the mark, or why there is
+# none. A guest that was silent once is hardly waited for again.
 answer() {
 	limit=$1
 	[ ! -e silent ] || limit=1
@@ -125,10 +127,12 @@ answer() {
 	since_mark "$2" | head -n 1
 }
 
-# The FIFO is opened for reading too, as otherwise this waits when QEMU is dead.
+# The FIFO is opened for reading too, because otherwise this would wait when QEMU is
+# dead.
 order() { mark; echo "$*" 1<>"$fifo.con"; }
 
-# ask SECONDS JOB...: prints the guest's line about it, and is true if that says "ok".
+# ask SECONDS JOB...: print the guest's line about the job. This is true if the line
+# says "ok".
 ask() {
 	limit=$1
 	shift
@@ -148,8 +152,8 @@ same() {
 
 value() { echo "$1" | tr ' ' '\n' | sed -n "s/^$2=//p"; }
 
-# monitor COMMAND: returns when QEMU's next prompt is there. A subshell, as the caller
-# may be inside of within.
+# monitor COMMAND: return when QEMU's next prompt is there. It is a subshell, because
+# the caller may be inside of within.
 prompts() { [ "$(grep -ac '^(qemu)' "$mon")" -ge "$1" ] || ended "$qemu"; }
 monitor() (
 	patiently 20 prompts 1 || { echo "the monitor has no prompt"; return 1; }
@@ -158,15 +162,15 @@ monitor() (
 	patiently 20 prompts $((had + 1)) || { echo "the monitor does not answer \"$*\""; return 1; }
 )
 
-# monitor_hears COMMAND WORDS: whether QEMU's answer has the words.
+# monitor_hears COMMAND WORDS: true if QEMU's answer has the words.
 monitor_hears() {
 	asked=$(grep -c '' "$mon" || :)
 	monitor "$1" && tail -n +$((asked + 1)) "$mon" | grep -aq "$2"
 }
 
-# The emulator, and no test, has lost the guest if this is the first failure, the guest
-# has long said nothing at all, and nothing is pinned that its I/O could wait for. Then
-# guest.sh tries again.
+# lost PATTERN: the emulator, and no test, has lost the guest if this is the first
+# failure, the guest has long said nothing at all, and nothing is pinned that its I/O
+# could wait for. In this case, guest.sh tries again.
 lost() {
 	[ ! -e silent ] || return 0
 	: >silent
@@ -179,8 +183,8 @@ lost() {
 	whereabouts >/run/out/whereabouts 2>&1
 }
 
-# What a lost guest and its QEMU are doing, and again 2 s later, which shows whether
-# anything moves.
+# whereabouts: print what a lost guest and its QEMU are doing, and again 2 s later,
+# which shows whether anything moves.
 whereabouts() {
 	for pause in 2 0; do
 		for task in /proc/"$qemu"/task/*; do
@@ -203,7 +207,8 @@ is_up() {
 	figure boot "$seconds"
 }
 
-# This is a step and not a check: only the shell that started QEMU can wait for it.
+# This is a step and not a check, because only the shell that started QEMU can wait for
+# it.
 end() {
 	kill -9 "$qemu" 2>/dev/null || :
 	status=0
@@ -222,7 +227,9 @@ ended_well() { [ "$status" = 0 ] || { echo "status $status: $(tail -n 1 "$err")"
 
 figure() { printf '%s\t%s\t%s\n' "$memory" "$1" "$2" >>"$figures"; }
 
-# bind static|transient [align [direct map]]
+# bind static
+# transient [ALIGN [static
+# transient]]: bind the device, and note what is at rest.
 bind() {
 	memory=$1
 	dax_bind "$@"
@@ -239,7 +246,7 @@ nothing_populated() {
 		{ echo "$(dax_pool live) live, $(dax_pool populated) populated"; return 1; }
 }
 
-# The most KiB of memmap that a look twice a second sees is in the file peak.
+# watch: look twice a second, and keep the most KiB of memmap so far in the file peak.
 watch() {
 	peak=0
 	while :; do
@@ -256,8 +263,8 @@ watch_memmap() {
 }
 stop_watching() { kill "$watcher"; }
 
-# populates COMMAND...: the command has to succeed and to populate blocks. No block of
-# what came before is left when it starts.
+# populates COMMAND...: the command has to succeed and to populate blocks. When it
+# starts, no earlier block is left.
 populates() {
 	patiently 5 dax_no_live || { echo "$(dax_pool live) blocks are live"; return 1; }
 	before=$(dax_pool populated)
@@ -267,8 +274,8 @@ populates() {
 	[ "$after" -gt "$before" ] || { echo "it did not populate any block"; return 1; }
 }
 
-# There are blocks, and requests of the slow disk. The requests come last, and no process is
-# started for them: they end soon.
+# in_flight: there are blocks, and requests of the slow disk. The requests are looked at
+# last and without starting a process, because they end soon.
 requests() {
 	read -r reads writes </sys/block/slow/inflight
 	requests=$((reads + writes))

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What guest.sh runs in the virtual machine: guests of QEMU and KVM on dax0.0.
-# usage: machine.sh PART[,PART...]
-# KTAP on stdout, figures in /run/out/figures. If a check fails, a VMM that knows nothing
-# of transient struct pages cannot run a guest on them, loses the guest's data, or leaves
-# blocks or a hung host behind when it dies.
+# guest.sh runs this in the virtual machine: guests of QEMU and KVM on dax0.0.
+#   usage: machine.sh PART[,PART...]
+# It writes KTAP to stdout and figures to /run/out/figures.
+#
+# A failure means: a VMM that knows nothing of transient struct pages cannot run a guest
+# on them, the guest loses data, or blocks or a hung host are left when the VMM dies.
 set -eu
 
 tools=$(cd "$(dirname "$0")/.." && pwd)
@@ -13,11 +14,11 @@ cd /tmp/guest
 figures=/run/out/figures
 : >$figures
 
-# What all parts share
+# All parts share these.
 ram=512		# MiB of a guest
 cpu=1		# of the machine, which a guest has to itself
 patience=3	# multiplies limits in seconds, for a machine with other load
-# A check needs one round of little data, the table a median of more.
+# A check needs one round of little data; the table needs the median of more rounds.
 case $ROUNDS in
 1) disk_mib=4 net_mib=1 random_mib=1 ;;
 *) disk_mib=16 net_mib=4 random_mib=2 ;;
@@ -45,9 +46,9 @@ back=''		# other processes in the background
 # shellcheck source=tools/guest/part-tib.sh
 . "$tools/guest/part-tib.sh"
 
-# A part is a function that lists what it does, in its order:
+# A part is a function that lists its steps and checks, in their order:
 #   check NAME COMMAND...   a result of the test; the command runs in a subshell
-#   step COMMAND...         what has to be done in between, in this shell
+#   step COMMAND...         something to be done in between, in this shell
 # The list is complete before anything runs, and its checks are the plan.
 check() {
 	entry=${part:+$part: }$1
@@ -87,7 +88,8 @@ took() {
 }
 
 set_up() {
-	# A guest must not wait for QEMU to come through the share of 9p.
+	# This reads QEMU ahead, so that a guest need not wait for it to come through
+	# 9p.
 	cat "$(command -v qemu-system-x86_64)" "$IMAGE" >/dev/null
 	qemu-system-x86_64 -version >/dev/null
 	dax_unbind
@@ -102,7 +104,7 @@ set_up() {
 	target_make
 }
 
-# The guest of the drills is made to crash.
+# The guest of the drills crashes on purpose, so its log does not count.
 guests_are_content() {
 	complaints=0
 	for log in *.console.log; do
@@ -117,7 +119,7 @@ clean_up() {
 	for pid in $qemu $back; do
 		kill -9 "$pid" 2>/dev/null || :
 	done
-	# QEMU has a line for each time that vhost-scsi tries again.
+	# QEMU writes a line each time that vhost-scsi tries again.
 	for log in *.log; do
 		uniq "$log" | head -n 500 >"/run/out/$log"
 	done

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2154	# Variables of lib.sh and machine.sh
-# Part boot: a guest without a disk lives on transient memory and nothing of it is pinned.
+# Part boot: a guest without a disk lives on transient memory, and none of it is pinned.
 
 part_boot() {
 	step bind transient
@@ -29,7 +29,7 @@ start_boot() {
 	start boot $boot_devices
 }
 
-# The guest can write to that much of its 512 MiB.
+# The guest can write to 400 of its 512 MiB.
 used_its_memory() {
 	total=$(ask 60 ram) || { echo "$total"; return 1; }
 	line=$(ask 120 fill 400) || { echo "$line"; return 1; }
@@ -54,7 +54,7 @@ migrates_to_file() {
 	echo "# $(($(stat -c %s state) >> 10)) KiB of state, $(dax_pool populated) blocks populated"
 }
 
-# Its memory is overwritten first, so that all of it has to come from the file.
+# The guest's memory is overwritten first, so that all of it has to come from the file.
 start_incoming() {
 	end
 	python3 -c "import mmap, os
@@ -78,7 +78,7 @@ reboots() {
 	ask 60 ram && no_blocks
 }
 
-# QEMU copies what goes through 9p, so nothing is pinned.
+# QEMU copies the data of 9p, so nothing is pinned.
 shares() {
 	dd if=/dev/urandom of=share/given bs=1M count=1 status=none
 	line=$(ask 120 share 1) || { echo "$line"; return 1; }

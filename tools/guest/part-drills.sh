@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2154	# Variables of lib.sh and machine.sh
-# Part drills: one guest has to bear much, while it does I/O. The direct map of the
-# machine has only what is pinned of its memory.
+# Part drills: one guest has to survive faults while it does I/O. Its memory is in the
+# direct map of the machine only while it is pinned.
 
 part_drills() {
 	step start_drills
@@ -26,8 +26,8 @@ start_drills() {
 	start drills $all_devices $slow_disk
 }
 
-# What comes out of the tap is in flight for two seconds, without a copy: the other
-# port of its bridge delays it.
+# Frames from the tap are in flight for two seconds, without a copy: the other port of
+# its bridge delays them.
 tap_delays() {
 	ip link add br0 type bridge forward_delay 0
 	ip link add delay type dummy
@@ -50,13 +50,13 @@ end_drills() {
 received() { cat /sys/class/net/tap0/statistics/rx_bytes; }
 received_more() { [ "$(received)" -ge $(($1 + (256 << 10))) ]; }
 
-# The tap gets 256 KiB more.
+# net_goes_on: the tap gets 256 KiB more.
 net_goes_on() {
 	had=$(received)
 	patiently 60 received_more "$had" || { echo "the tap got $(($(received) - had)) bytes"; return 1; }
 }
 
-# This comes before the disks' I/O, so that all that is populated is the network's.
+# This comes before the disks' I/O, so that all blocks are populated for the network.
 begin_net() {
 	order flood
 	net_goes_on
@@ -76,9 +76,9 @@ begin_io() {
 	io_goes_on vda sda
 }
 
-# While nothing more can be pinned, the disk fails in each round. vhost-scsi says TASK SET
-# FULL and the guest tries again without an end: after the disk's first error, SCSI
-# finishes at most the round that had done all of its I/O.
+# While nothing more can be pinned, the disk fails in each round. vhost-scsi says TASK
+# SET FULL, and the guest tries again without an end: after the disk's first error, SCSI
+# can finish only a round that had done all of its I/O.
 cap_reached() {
 	cap=$(dax_pool cap)
 	failed=''

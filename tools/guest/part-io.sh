@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2154	# Variables of lib.sh and machine.sh
-# Parts transient and static: the same I/O by all of QEMU's and vhost's paths, on both.
+# Parts transient and static: the guest does the same I/O on both, by all of QEMU's and
+# vhost's paths.
 
 part_io() {
 	if [ "$1" = transient ]; then may=populates; else may=''; fi
@@ -37,8 +38,8 @@ idle_after_boot() {
 	echo "# $(dax_pool populated) blocks populated for the partition tables"
 }
 
-# disk_io DEVICE DISK: the guest's DEVICE is the machine's DISK. A clock, TCP and two
-# schedulers make rounds differ much, so a table takes several.
+# disk_io DEVICE DISK: the guest's DEVICE is the machine's DISK. Rounds differ much
+# because of the clock, TCP and two schedulers, so a table takes several.
 disk_io() {
 	for _ in $(seq "$ROUNDS"); do
 		disk_round "$@" || return 1
@@ -56,7 +57,8 @@ disk_round() {
 	[ "${sum%% *}" = "$(value "$line" sum)" ] || { echo "the host reads something else"; return 1; }
 }
 
-# 4 KiB at a time, between anywhere on the disk and anywhere in most of the memory.
+# The guest transfers 4 KiB at a time between random places of the disk and of most of
+# its memory.
 random_round() {
 	line=$(ask 180 random "$1" "$random_mib" 320) || { echo "$line"; return 1; }
 	echo "# $line"
@@ -93,10 +95,10 @@ net_transfer() {
 	same "$(value "$line" sent)" "$(value "$line" received)" taken give
 }
 
-# Ports 5001 and 5002
+# listening: both ports, 5001 and 5002, are open.
 listening() { [ "$(cat /proc/net/tcp /proc/net/tcp6 | grep -c ':138[9A] 0*:0000 0A ')" = 2 ]; }
 
-# What was populated for the I/O is gone at most 2 s after it.
+# The blocks that were populated for the I/O are gone at most 2 s after it.
 after() {
 	within 2 at_rest || :
 	kib=$(memmap_kib)
@@ -106,8 +108,8 @@ after() {
 		# The pool sees a peak that the sampler may miss.
 		exact=$(($(dax_pool peak) * 4))
 		[ "$peak" -ge $exact ] || peak=$exact
-		# The I/O at random was in 320 MiB, which are 160 blocks; how many are there at a
-		# time depends on the speed.
+		# The random I/O was in 320 MiB, which are 160 blocks. How many of them
+		# exist at a time depends on the speed.
 		[ "$peak" -ge $((16 * 4)) ] || { echo "the peak was $peak KiB"; return 1; }
 	fi
 	figure after "$kib"
@@ -116,7 +118,7 @@ after() {
 	[ "$kib" = "$rest" ]
 }
 
-# The I/O at random was in 320 MiB, which are 160 huge pages.
+# The random I/O was in 320 MiB, which are 160 huge pages.
 maps_huge() {
 	huge=$(cat /sys/kernel/debug/kvm/pages_2m)
 	small=$(cat /sys/kernel/debug/kvm/pages_4k)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2034,SC2154	# Variables of lib.sh and machine.sh
-# Part tib: a host with 2 GiB of RAM has 1 TiB of such memory and three guests on it.
+# Part tib: a host with 2 GiB of RAM has 1 TiB of pageless memory and three guests on
+# it.
 
 part_tib() {
 	check 'a static memmap does not fit' static_does_not_fit
@@ -18,14 +19,14 @@ part_tib() {
 
 slices='dax0.0 dax0.1 dax0.2'
 
-# slice NAME: what follows is about this one and the guest on it.
+# slice NAME: the functions below are about this device and the guest on it.
 slice() {
 	DAX=/dev/$1
 	dax_dev=/sys/bus/dax/devices/$1
 	guest "$1"
 }
 
-# guest.sh tried it in a machine of its own, which runs out of memory as it boots.
+# guest.sh tried this in a separate machine, which ran out of memory as it booted.
 static_does_not_fit() {
 	echo "# with a static memmap: $(sed -n 's/.*\(device_dax dax0.0: .*\)/\1/p' "$STATIC" | tr -d '\r'), of $(host_kib MemTotal) KiB of RAM"
 	grep -aq 'dax0.0: probe with driver device_dax failed with error -12' "$STATIC" ||
@@ -34,8 +35,8 @@ static_does_not_fit() {
 
 host_kib() { awk -v name="$1:" '$1 == name { print $2 }' /proc/meminfo; }
 
-# daxctl asks libkmod for the driver, which has to be told that it is built in: as
-# on a host, by the files of the kernel's build, where this machine has none.
+# daxctl asks libkmod for the driver, which has to be told that it is built in. A host
+# has the files of the kernel's build for that; this machine gets them by an overlay.
 kmod=$PWD/kmod
 as_on_a_host() {
 	# shellcheck disable=SC2016	# The inner shell's.
@@ -43,8 +44,8 @@ as_on_a_host() {
 		exec "$@"' "$kmod" "$@"
 }
 
-# One device becomes three of 256 GiB, with the default memmap; one is out of the
-# direct map.
+# One device becomes three of 256 GiB, with the default memmap. One of them is out of
+# the direct map.
 splits() {
 	mkdir -p "$kmod/work" "$kmod/lib/modules/$(uname -r)"
 	cp "${IMAGE%/arch/*}"/modules.* "$kmod/lib/modules/$(uname -r)"
@@ -69,8 +70,8 @@ splits() {
 	echo dax0.2 >"$dax_drv/bind"
 }
 
-# Each has a disk, on which it starts I/O by itself: direct, from and to random addresses
-# in 320 of its 512 MiB.
+# Each guest has a disk, on which it starts I/O by itself: direct I/O from and to random
+# addresses in 320 of its 512 MiB.
 three_guests() {
 	mount -t tracefs tracefs $tracing
 	trace 1
@@ -90,7 +91,7 @@ three_guests() {
 tracing=/sys/kernel/tracing
 trace() { echo "$1" >$tracing/events/transient_memmap/transient_memmap_populate/enable; }
 
-# From now on, each guest does a round, all of whose data is right.
+# Each guest does a round from now on, and all of its data is right.
 all_go_on() {
 	for dev in $slices; do
 		slice "$dev"
@@ -103,8 +104,8 @@ all_go_on() {
 	done
 }
 
-# How many blocks of a slice were populated, by the trace, where each counts once. How
-# many are live at a time depends on the speed of the machine.
+# blocks_of DEVICE: print how many of its blocks were populated, from the trace, where
+# each counts once. How many are live at a time depends on the speed of the machine.
 blocks_of() {
 	first=$(($(cat /sys/bus/dax/devices/"$1"/resource) >> 12))
 	while read -r pfn; do
@@ -112,7 +113,7 @@ blocks_of() {
 	done <pfns | grep -c ''
 }
 
-# 320 MiB are 160 blocks. The buffer of a dd would be one or two.
+# 320 MiB are 160 blocks. The buffer of a dd would only take one or two.
 all_over_the_memory() {
 	sed -n 's/.*transient_memmap_populate: pfn=\([^ ]*\) .*/\1/p' $tracing/trace | sort -u >pfns
 	for dev in $slices; do
@@ -123,7 +124,7 @@ all_over_the_memory() {
 	done
 }
 
-# The limit is that of all 256 blocks of each guest.
+# The limit is the memmap of all 256 blocks of each guest.
 host_stays_flat() {
 	had=$(host_kib MemAvailable)
 	begun=$(now)
@@ -134,8 +135,9 @@ host_stays_flat() {
 	[ "$most" -gt 0 ] && [ "$most" -le $((3 * 256 * 4)) ] && [ "$has" -gt $((had - 32768)) ]
 }
 
-# The OOM killer ends the process that takes all memory, and the guests go on. The process
-# also locks the programs that run: to read them again and again by 9p would take minutes.
+# The OOM killer must end the process that takes all memory, and the guests go on. That
+# process also locks the running programs: it would take minutes to read them again and
+# again by 9p.
 out_of_memory() {
 	cat /proc/[0-9]*/maps 2>/dev/null | sed -n 's|.* \(/usr/.*\)|\1|p' | sort -u >files
 	# shellcheck disable=SC2046	# Words.

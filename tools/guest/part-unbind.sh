@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2034,SC2154	# Variables of lib.sh and machine.sh
-# Part unbind: the memory is taken away from a guest that does I/O.
+# Part unbind: the device is unbound under a guest that does I/O.
 
 part_unbind() {
 	step bind transient

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What saved.sh needs: memory that can be told in a file, held while the machine
- * sleeps or dies, and a kernel to die into. "own" memory is the process's, "guest"
+ * saved.sh needs this for memory that it can recognize in a file, held while the machine
+ * sleeps or crashes, and to load a crash kernel. "own" memory is the process's, "guest"
  * memory is the device's.
  *
  *	saved hold DEVICE		fill both, pin some of the guest's, say
  *					"held", and at the next line on standard
- *					input look what has become of it
+ *					input check all of it
  *	saved find FILE			count the pages of each that are in FILE
- *	saved loads VMCORE		the physical memory it has, in hexadecimal
- *	saved kexec KERNEL INITRD ARGS	what to boot when the kernel panics
+ *	saved loads VMCORE		print its physical memory, in hexadecimal
+ *	saved kexec KERNEL INITRD ARGS	load what boots when the kernel panics
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -29,10 +29,10 @@
 #define BLOCK		(2UL << 20)
 #define PAGE		4096UL
 #define WORDS		(PAGE / sizeof(uint64_t))
-/* Pages of each block that a pipe holds */
+/* A pipe holds this many pages of each block. */
 #define HELD		4
 
-/* The first words of two memories; each word is one more than that before it. */
+/* These words begin the two memories; each later word is one more than its predecessor. */
 #define OWN		0x3c9a51d207e6b84fUL
 #define PROGRAMS		0xb16de02f94387ac5UL
 
@@ -48,7 +48,7 @@ static void fill(uint64_t *mem, uint64_t first)
 		mem[i] = first + i;
 }
 
-/* How many of @words words are not those that follow @first */
+/* Returns how many of @words words are not those that follow @first. */
 static unsigned long wrong(const uint64_t *mem, uint64_t first,
 			   unsigned long words)
 {
@@ -103,7 +103,7 @@ static int hold(const char *device)
 	return 0;
 }
 
-/* Is this a page of the memory that begins with @first? */
+/* Returns whether this is a page of the memory that begins with @first. */
 static int is_page(const uint64_t *page, uint64_t first)
 {
 	return page[0] - first < SIZE / sizeof(*page) &&
@@ -119,7 +119,7 @@ static int find(const char *file)
 
 	if (fd < 0)
 		return fail(file);
-	/* In a vmcore, the pages begin at a multiple of a page; so they do on disk. */
+	/* In a vmcore as on a disk, pages begin at a multiple of their size. */
 	while ((n = read(fd, buf, sizeof(buf))) > 0) {
 		for (ssize_t i = 0; i < n / (ssize_t)PAGE; i++) {
 			own += is_page(buf + i * WORDS, OWN);
