@@ -1,6 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Check the model of a block's life, and that each precaution in it is needed.
+#
+# A failure means: some order of events lets the host free struct pages that are in use,
+# and crash or lose data.
 set -eu
 tools=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=tools/lib.sh

@@ -1,6 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Test the scripts that make the series, on a kernel of six files.
+#
+# A failure means: a developer loses work, or builds or mails something else than the
+# series.
 # shellcheck disable=SC2317	# The tests are called by name.
 set -eu
 tools=$(cd "$(dirname "$0")/../.." && pwd)

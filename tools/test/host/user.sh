@@ -1,6 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Build the pool in user space and run its unit and stress tests. Writes KTAP to stdout.
+#
+# A failure means: the pool loses blocks or frees them while they are in use, and a host
+# leaks memory or crashes.
 set -eu
 tools=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=tools/lib.sh

@@ -3,6 +3,9 @@
 # Watch the pool for data races while the command $@ runs, which writes KTAP to stdout.
 # Runs in the machine, on a kernel where only the pool is built for KCSAN
 # (kcsan.config).
+#
+# A failure means: two CPUs can corrupt the state of a block, and the host then frees
+# memory that a device still writes to.
 set -eu
 
 kcsan=/sys/kernel/debug/kcsan

@@ -32,7 +32,7 @@
 /* A pipe holds this many pages of each block. */
 #define HELD		4
 
-/* These words begin the two memories; each later word is one more than its predecessor. */
+/* The two memories begin with these words; each later word is one more. */
 #define OWN		0x3c9a51d207e6b84fUL
 #define PROGRAMS		0xb16de02f94387ac5UL
 
