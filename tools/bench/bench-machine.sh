@@ -52,9 +52,8 @@ pool_empty() {
 	pool_set cache "${1:-$cache}"
 }
 
-# bind static
-# transient ALIGN [static
-# transient]: bind the device, and note the pool's cache.
+# bind static|transient ALIGN [static|transient]: bind the device, and note the pool's
+# cache.
 bind() {
 	dax_bind "$@"
 	[ "$1" = transient ] || return 0
@@ -174,9 +173,8 @@ vhost() {
 
 # What to measure
 
-# registration NAME static
-# transient ALIGN [static
-# transient]: measure binding the device.
+# registration NAME static|transient ALIGN [static|transient]: measure binding the
+# device.
 registration() {
 	dax_unbind
 	before=$(vmstat nr_memmap_pages)
@@ -306,9 +304,8 @@ measure_direct() {
 # HVO frees struct pages that were there from boot, so these count too.
 memmap_pages() { echo $(($(vmstat nr_memmap_pages) + $(vmstat nr_memmap_boot_pages))); }
 
-# huge_pages NAME 0
-# 1: measure gup_test and fio with huge pages, without or with HVO, and how long it
-# takes to get these pages and how much memmap they have.
+# huge_pages NAME 0|1: measure gup_test and fio with huge pages, without or with HVO,
+# and how long it takes to get these pages and how much memmap they have.
 huge_pages() {
 	echo "$2" >/proc/sys/vm/hugetlb_optimize_vmemmap
 	gup "$1" hit 512 -H
@@ -341,8 +338,7 @@ measure_plain() {
 	umount "$tmp/huge"
 }
 
-# scale NAME ALIGN MIB processes
-# threads: each of them pins MIB.
+# scale NAME ALIGN MIB processes|threads: each of them pins MIB.
 scale() {
 	bind transient "$2"
 	for state in miss hit; do

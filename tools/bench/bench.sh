@@ -39,8 +39,8 @@ bench_jq() { jq -L "$tools/bench" "$@"; }
 # The lines of progress of a long step tell how many figures there are.
 progress() { echo "$(wc -l <"$out/$step/stdout" 2>/dev/null || echo 0) figures"; }
 
-# machine STEP KERNEL icount
-# smp MEASURE...: run bench-machine.sh. Its figures go to $out/STEP/stdout.
+# machine STEP KERNEL icount|smp MEASURE...: run bench-machine.sh. Its figures go to
+# $out/STEP/stdout.
 machine() {
 	step=$1 image=$2 mode=$3
 	shift 3

@@ -59,9 +59,8 @@ job() {
 		}'
 }
 
-# try MEMORY static
-# transient ALIGN CAP: run the job. The device is bound anew, so that the peak is the
-# job's own.
+# try MEMORY static|transient ALIGN CAP: run the job. The device is bound anew, so that
+# the peak is the job's own.
 try() {
 	dax_bind "$2" "$3"
 	if [ -n "$4" ]; then

@@ -227,9 +227,8 @@ ended_well() { [ "$status" = 0 ] || { echo "status $status: $(tail -n 1 "$err")"
 
 figure() { printf '%s\t%s\t%s\n' "$memory" "$1" "$2" >>"$figures"; }
 
-# bind static
-# transient [ALIGN [static
-# transient]]: bind the device, and note what is at rest.
+# bind static|transient [ALIGN [static|transient]]: bind the device, and note what is at
+# rest.
 bind() {
 	memory=$1
 	dax_bind "$@"

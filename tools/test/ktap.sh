@@ -6,9 +6,7 @@ ktap_nr=0 ktap_failed=0
 
 ktap_plan() { echo "KTAP version 1"; echo "1..$1"; }
 
-# ktap_result pass
-# fail
-# skip NAME [REASON]: print one result.
+# ktap_result pass|fail|skip NAME [REASON]: print one result.
 ktap_result() {
 	ktap_nr=$((ktap_nr + 1))
 	case $1 in

@@ -20,11 +20,11 @@ trap 'rm -rf "$tmp"' EXIT
 
 grep -v '^#' "$tools/vm/console-badness" | grep . >"$tmp/bad"
 # Harmless reports of several lines are removed first:
-# - The report on a missing page that vmemmap_alloc_block() makes once, in tests that
-# make allocations fail, up to its end.
+# - vmemmap_alloc_block()'s only report on a missing page, in tests that make
+#   allocations fail, up to its end.
 # - The killing of a test's process that takes all memory, and is named hog.
 # - Lockdep's report on vhost-scsi, which takes the mutex of its TPG and a lock of
-# configfs in both orders, on any memory. (Lockdep says no more after a report.)
+#   configfs in both orders, on any memory. (Lockdep says no more after a report.)
 tr -d '\r' <"$1" | awk '
 	function release() {
 		if (!(held ~ /at: configfs_depend_item/ && held ~ /vhost_scsi_port_link/))

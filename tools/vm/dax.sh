@@ -14,9 +14,8 @@ dax_unbind() {
 	[ ! -e $dax_dev/driver ] || echo dax0.0 >$dax_drv/unbind
 }
 
-# dax_bind static
-# transient [align [static
-# transient]]: bind the device with this memmap, alignment and direct map.
+# dax_bind static|transient [ALIGN [static|transient]]: bind the device with this
+# memmap, alignment and direct map.
 dax_bind() {
 	dax_unbind
 	[ ! -e $dax_dev/direct_map ] || echo "${3:-static}" >$dax_dev/direct_map

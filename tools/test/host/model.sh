@@ -35,8 +35,7 @@ NO_RCU_IN_DESTROY: assertion violated !(gone)'
 
 passed=0 failed=0 ktap=''
 
-# result ok
-# FAIL NAME TEXT: count and print one result.
+# result ok|FAIL NAME TEXT: count and print one result.
 result() {
 	case $1 in
 	ok) passed=$((passed + 1)) ;;

@@ -53,8 +53,7 @@ near() {
 	[ $diff -lt "$limit" ] || { echo "$1 grew by $diff"; return 1; }
 }
 
-# round ALIGN static
-# transient: the second argument is about the direct map.
+# round ALIGN static|transient: the second argument is about the direct map.
 round() {
 	dax_bind transient "$@" || { echo "bind failed"; return 1; }
 	# This pins and unpins 8 MiB, 16 pages at a call.
