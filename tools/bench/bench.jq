@@ -111,7 +111,8 @@ def base_ratios:
 
 # $limits is the text of tools/bench/limits. $mine selects those that are measured.
 def parse_limits: split("\n") | map(select(test("^[^#]")) |
-	capture("^(?<pattern>.*?)\\s+(?<op>[<>]=)\\s+(?<limit>[0-9.]+)\\s*$") |
+	(capture("^(?<pattern>.*?)\\s+(?<op>[<>]=)\\s+(?<limit>[0-9.]+)\\s*$") //
+		error("no limit: \(.)")) |
 	.regex = "^" + (.pattern | gsub("(?<c>[.+?()\\[\\]])"; "\\\(.c)") | gsub("\\*"; ".*")) + "$" |
 	.number = (.limit | tonumber));
 def verdict($limit):

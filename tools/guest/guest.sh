@@ -45,7 +45,7 @@ if [ -z "$ktap" ] && [ "$parts" = boot,transient,static,drills,unbind ]; then
 	[ $accel = kvm ] || parts=transient,static
 fi
 case $kernel in
-*/*) image=$kernel ;;
+*/*) image=$(realpath -m "$kernel") ;;
 *) image=$BUILD/out/$kernel/arch/x86/boot/bzImage ;;
 esac
 busybox=$(command -v busybox) || die "no busybox (Debian: busybox-static)"

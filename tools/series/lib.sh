@@ -30,14 +30,15 @@ kgit() {
 # that must not disturb the first.
 side=$BUILD/side
 side_tree() {
+	commit=$(kgit rev-parse -q --verify "$1^0") || die "$1: no commit of $linux"
 	if [ ! -e "$side/linux/.git" ]; then
 		rm -rf "$side/linux"
 		mkdir -p "$side"
 		say "a second work tree in $side/linux (20 s)"
-		kgit worktree add -q -f --detach --no-checkout "$side/linux" "$1"
+		kgit worktree add -q -f --detach --no-checkout "$side/linux" "$commit"
 	fi
 	git -C "$side/linux" am --abort >/dev/null 2>&1 || :
-	git -C "$side/linux" reset -q --hard "$1"
+	git -C "$side/linux" reset -q --hard "$commit"
 	git -C "$side/linux" clean -q -fd
 }
 

@@ -42,12 +42,13 @@ left() { echo $((deadline - $(date +%s))); }
 # are in $dir/counts.
 one() {
 	start=$(date +%s)
-	if [ "$(left)" -le 0 ]; then
+	limit=$(left)
+	if [ "$limit" -le 0 ]; then
 		echo 0 1 0 0 >"$dir/counts"
 		printf 'FAIL  %-7s %-10s not run: the time is used up, BUDGET=%s\n' "$2" "$1" "$BUDGET"
 		return
 	fi
-	[ "$3" -le "$(left)" ] || set -- "$1" "$2" "$(left)" "$4"
+	[ "$3" -le "$limit" ] || set -- "$1" "$2" "$limit" "$4"
 	problem=''
 	if [ "$2" = host ] || [ "$2" = own ]; then
 		attend timeout -k 10 "$3" sh -c "$4" >"$dir/stdout" 2>"$dir/stderr"
@@ -133,8 +134,8 @@ build() {
 	here=$tmp
 	alone
 	for kernel; do
-		start=$(date +%s) rc=124
-		[ "$(left)" -le 0 ] || attend timeout -k 30 "$(left)" \
+		start=$(date +%s) limit=$(left) rc=124
+		[ "$limit" -le 0 ] || attend timeout -k 30 "$limit" \
 			"$tools/vm/kernel.sh" "$kernel" >"$here/build" 2>&1
 		printf '%5d s  building the %s kernel\n' $(($(date +%s) - start)) "$kernel" >>"$here/times"
 		[ "$rc" = 0 ] || no_kernel >"$here/failed.$kernel"
@@ -164,14 +165,21 @@ built() {
 	done
 }
 
+# first_on TEST: print the kernels of the first line of the list that has the test.
+first_on() { sed -n "s/^$1  *[^ ]*  *\([^ ]*\) .*/\1/p" "$list" | head -n 1; }
+
 # wants TEST SET ON ARGUMENT...: print the kernels on which this script's arguments ask
-# for the test, as a list with commas, or host.
+# for this line of the list, separated by commas, or host.
 wants() {
 	test=$1 set=$2 on=$3
 	shift 3
 	for arg; do
 		case $arg,$set in
-		"$test",* | test,test) echo "${kernels:-${on%%,*}}" ;;
+		"$test",*)
+			[ -n "$kernels" ] || [ "$on" = "$(first_on "$test")" ] || continue
+			echo "${kernels:-${on%%,*}}"
+			;;
+		test,test) echo "${kernels:-${on%%,*}}" ;;
 		all,test | all,all) echo "${kernels:-$on}" ;;
 		*) continue ;;
 		esac

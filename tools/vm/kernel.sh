@@ -128,9 +128,9 @@ configure() {
 	say "configuring $config in $out"
 	make_config || die_with_log "$log" "configuration failed"
 	missed=$(not_taken)
+	[ -n "$missed" ] || echo "$hash" >"$out/.fragments"
 	[ -z "$missed" ] || [ -n "$tolerant" ] ||
 		die "$config: did not take:$missed"
-	echo "$hash" >"$out/.fragments"
 }
 
 # Prints the number of commands run so far, and how many the last full build ran.

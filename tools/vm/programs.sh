@@ -8,10 +8,11 @@ PROGRAMS=$BUILD/programs
 # The programs are compiled with the kernel's own headers.
 headers=$BUILD/out/headers/usr/include
 build_headers() {
-	[ ! -d "$headers" ] || return 0
+	[ ! -e "$BUILD/out/headers/.done" ] || return 0
 	run "$BUILD/log/headers.log" "the kernel's headers" \
 		make -s -C "$linux" O="$BUILD/out/headers" headers ||
 		die_with_log "$BUILD/log/headers.log" "the kernel's headers failed"
+	: >"$BUILD/out/headers/.done"
 }
 
 # Build the programs for the machine. It has the host's root, so nothing is packed.
@@ -24,7 +25,7 @@ build_programs() {
 		src=$self/mm/$prog.c
 		[ -e "$src" ] || continue
 		[ ! -e "$PROGRAMS/$prog" ] ||
-			[ -n "$(find "$self/mm" -name "${prog%%_*}*" -newer "$PROGRAMS/$prog")" ] ||
+			[ -n "$(find "$self/mm" "$linux/lib" -maxdepth 1 -name '*.[ch]' -newer "$PROGRAMS/$prog")" ] ||
 			continue
 		more=''
 		case $prog in

@@ -107,6 +107,7 @@ if [ -n "$check" ]; then
 	out=$tmp
 else
 	[ -r "$image" ] || die "no kernel at $image: run make kernel"
+	image=$(realpath "$image")
 	results
 	[ -n "$shell" ] || quote "$@" >"$out/command"
 fi

@@ -34,7 +34,7 @@
 
 /* The two memories begin with these words; each later word is one more. */
 #define OWN		0x3c9a51d207e6b84fUL
-#define PROGRAMS		0xb16de02f94387ac5UL
+#define GUEST		0xb16de02f94387ac5UL
 
 static int fail(const char *what)
 {
@@ -74,7 +74,7 @@ static int hold(const char *device)
 		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (guest == MAP_FAILED || own == MAP_FAILED || pipe(pipes))
 		return fail("memory");
-	fill(guest, PROGRAMS);
+	fill(guest, GUEST);
 	fill(own, OWN);
 	for (unsigned long at = 0; at < SIZE; at += BLOCK) {
 		iov.iov_base = (char *)guest + at;
@@ -90,12 +90,12 @@ static int hold(const char *device)
 	printf("own memory: %lu words of %lu are wrong\n",
 	       wrong(own, OWN, words), words);
 	printf("guest memory: %lu words of %lu are wrong\n",
-	       wrong(guest, PROGRAMS, words), words);
+	       wrong(guest, GUEST, words), words);
 	for (unsigned long at = 0; at < SIZE; at += BLOCK) {
 		for (unsigned long i = 0; i < HELD; i++) {
 			if (read(pipes[0], page, PAGE) != PAGE)
 				return fail("pipe");
-			bad += wrong(page, PROGRAMS + (at + i * PAGE) / 8, WORDS);
+			bad += wrong(page, GUEST + (at + i * PAGE) / 8, WORDS);
 		}
 	}
 	printf("pinned memory: %lu words of %lu are wrong\n", bad,
@@ -123,7 +123,7 @@ static int find(const char *file)
 	while ((n = read(fd, buf, sizeof(buf))) > 0) {
 		for (ssize_t i = 0; i < n / (ssize_t)PAGE; i++) {
 			own += is_page(buf + i * WORDS, OWN);
-			guest += is_page(buf + i * WORDS, PROGRAMS);
+			guest += is_page(buf + i * WORDS, GUEST);
 		}
 		pages += n / PAGE;
 	}
