@@ -25,6 +25,7 @@ grep -v '^#' "$tools/vm/console-badness" | grep . >"$tmp/bad"
 # - The killing of a test's process that takes all memory, and is named hog.
 # - Lockdep's report on vhost-scsi, which takes the mutex of its TPG and a lock of
 #   configfs in both orders, on any memory. (Lockdep says no more after a report.)
+# A bug that another CPU reports meanwhile ends the first two.
 tr -d '\r' <"$1" | awk '
 	function release() {
 		if (!(held ~ /at: configfs_depend_item/ && held ~ /vhost_scsi_port_link/))
@@ -42,6 +43,7 @@ tr -d '\r' <"$1" | awk '
 			release()
 		next
 	}
+	/BUG:|BUG at|KASAN:|KFENCE:|Oops|general protection/ { skip = 0 }
 	skip <= 0
 	{ skip = /<\/TASK>/ ? 0 : skip - 1 }
 	END { release() }' >"$tmp/log"

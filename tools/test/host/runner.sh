@@ -398,6 +398,7 @@ listed_skip() {
 all_checks() {
 	"$1" 'console: failed allocation' logged 0 "$alloc_failed" 'Call Trace:' ' </TASK>' fine
 	"$1" 'console: bug after a failed allocation' logged 1 "$alloc_failed" 'Call Trace:' ' </TASK>' 'BUG: x'
+	"$1" 'console: bug within the report on one' logged 1 "$alloc_failed" 'Call Trace:' 'BUG: x' ' </TASK>'
 	# shellcheck disable=SC2046	# A hundred words.
 	"$1" 'console: bug after a report without end' \
 		logged 1 "$alloc_failed" $(seq 100) 'BUG: x'
