@@ -32,11 +32,7 @@ hold() {
 	saved hold $DAX </go >/held 2>&1 &
 	holder=$!
 	exec 3>/go
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		! grep -q held /held || break
-		sleep 1
-	done
-	grep -q held /held || die "nothing is held: $(cat /held)"
+	within 60 grep -q held /held || die "nothing is held after 60 s: $(cat /held)"
 	echo "live=$(dax_pool live)"
 }
 
@@ -56,7 +52,7 @@ hibernate() {
 	echo go >&3
 	wait "$holder"
 	sed 1d /held
-	sleep 2
+	dax_idle 20 || echo "not idle after 20 s"
 	echo "after=$(dax_pool live)"
 	echo "made=$(($(dax_pool populated) - before))"
 	# Pinning must still work after waking up.
