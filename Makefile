@@ -100,7 +100,7 @@ format-patch: tree ## the series as one would mail it (SIGNOFF=1 signs off)
 
 clean: ## remove what was built, keep the tree
 	[ ! -d "$$BUILD" ] || { cd "$$BUILD" && rm -rf out side log vm patches tmp.* test demo \
-		demo.txt guest kunit user model bench size.txt programs guest.txt guest-count.txt; }
+		demo.txt guest user model bench size.txt programs guest.txt guest-count.txt; }
 
 distclean: ## remove the tree and downloads as well
 	@tools/series/refresh.sh -n || [ -n "$(FORCE)" ] || \

@@ -3,8 +3,9 @@
 # Write a measured table into RESULTS.md.
 set -eu
 
-me=${0##*/}
-top=$(cd "$(dirname "$0")/../.." && pwd)
+tools=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=tools/lib.sh
+. "$tools/lib.sh"
 results=${RESULTS:-$top/RESULTS.md}
 names='demo bench bench-base size guest guest-count users'
 
@@ -19,11 +20,6 @@ already and goes there as it is. If anything fails, RESULTS.md stays as it was.
 NAME is one of: $names
 Environment: RESULTS, another file than RESULTS.md.
 USAGE
-}
-
-die() {
-	echo "$me: $*" >&2
-	exit 1
 }
 
 case ${1:-} in
@@ -51,7 +47,6 @@ fence='```'
 [ "$name" != users ] || fence=''
 new=$(mktemp "$results.XXXXXX")
 trap 'rm -f "$new"' EXIT
-trap 'exit 130' INT TERM HUP
 
 FILE=$file awk -v begin="<!-- begin $name -->" -v end="<!-- end $name -->" \
 	-v fence="$fence" '
