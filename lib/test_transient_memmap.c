@@ -16,7 +16,6 @@
 #include <linux/cleanup.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
-#include <linux/huge_mm.h>
 #include <linux/ioport.h>
 #include <linux/memremap.h>
 #include <linux/miscdevice.h>
@@ -29,7 +28,7 @@
 #include <linux/xarray.h>
 #include "test_transient_memmap_uapi.h"
 
-/* More than any test wants, and not a way to make the kernel run out of memory */
+/* More than any test wants, but too little to exhaust the kernel's memory */
 #define MAX_PIN_PAGES	(SZ_1G / PAGE_SIZE)
 
 static ulong base;
@@ -66,21 +65,6 @@ struct tmemmap_held {
 
 /* Mappings */
 
-static vm_fault_t tmemmap_insert(struct vm_fault *vmf, unsigned long pfn,
-				 unsigned int order)
-{
-	bool write = vmf->flags & FAULT_FLAG_WRITE;
-
-	if (!order)
-		return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
-	if (order == PMD_ORDER)
-		return vmf_insert_pfn_pmd(vmf, pfn, write);
-	if (IS_ENABLED(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD) &&
-	    order == PUD_ORDER)
-		return vmf_insert_pfn_pud(vmf, pfn, write);
-	return VM_FAULT_FALLBACK;
-}
-
 static vm_fault_t tmemmap_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -96,7 +80,12 @@ static vm_fault_t tmemmap_huge_fault(struct vm_fault *vmf, unsigned int order)
 	phys = base + PFN_PHYS(vma->vm_pgoff) + addr - vma->vm_start;
 	if (!IS_ALIGNED(phys, len))
 		return VM_FAULT_FALLBACK;
-	return tmemmap_insert(vmf, PHYS_PFN(phys), order);
+	if (vma_test(vma, VMA_TRANSIENT_BIT))
+		return vmf_insert_transient_pfn(vmf, PHYS_PFN(phys), order);
+	/* If it is not transient, it is mapped as other drivers map MMIO. */
+	if (order)
+		return VM_FAULT_FALLBACK;
+	return vmf_insert_pfn(vma, vmf->address, PHYS_PFN(phys));
 }
 
 static vm_fault_t tmemmap_fault(struct vm_fault *vmf)
@@ -118,15 +107,7 @@ static void tmemmap_vma_close(struct vm_area_struct *vma)
 	atomic_dec(&tf->nr_vmas);
 }
 
-static const struct vm_operations_struct tmemmap_transient_vm_ops = {
-	.open = tmemmap_vma_open,
-	.close = tmemmap_vma_close,
-	.fault = tmemmap_fault,
-	.huge_fault = tmemmap_huge_fault,
-	.transient_memmap = true,
-};
-
-static const struct vm_operations_struct tmemmap_plain_vm_ops = {
+static const struct vm_operations_struct tmemmap_vm_ops = {
 	.open = tmemmap_vma_open,
 	.close = tmemmap_vma_close,
 	.fault = tmemmap_fault,
@@ -143,13 +124,11 @@ static int tmemmap_mmap(struct file *file, struct vm_area_struct *vma)
 	if (!(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 
-	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
-	if (tf->map.kind == TMEMMAP_MAP_IO)
-		vm_flags_set(vma, VM_IO);
-	if (tf->map.kind == TMEMMAP_MAP_PLAIN)
-		vma->vm_ops = &tmemmap_plain_vm_ops;
-	else
-		vma->vm_ops = &tmemmap_transient_vm_ops;
+	vma_set_flags(vma, VMA_PFNMAP_BIT, VMA_DONTEXPAND_BIT,
+		      VMA_DONTDUMP_BIT);
+	if (tf->map.kind == TMEMMAP_MAP_TRANSIENT)
+		vma_set_flags(vma, VMA_TRANSIENT_BIT);
+	vma->vm_ops = &tmemmap_vm_ops;
 	tmemmap_vma_open(vma);
 	return 0;
 }
@@ -160,7 +139,7 @@ static int tmemmap_set_map(struct tmemmap_file *tf, void __user *arg)
 
 	if (copy_from_user(&map, arg, sizeof(map)))
 		return -EFAULT;
-	if (map.kind > TMEMMAP_MAP_IO)
+	if (map.kind > TMEMMAP_MAP_PLAIN)
 		return -EINVAL;
 	tf->map = map;
 	return 0;
@@ -179,7 +158,7 @@ static int tmemmap_register(struct tmemmap_file *tf, void __user *arg)
 		return -EEXIST;
 	if (copy_from_user(&reg, arg, sizeof(reg)))
 		return -EFAULT;
-	if (!reg.nr || reg.nr > TMEMMAP_MAX_RANGES || reg.shift > MAX_FOLIO_ORDER)
+	if (!reg.nr || reg.nr > TMEMMAP_MAX_RANGES)
 		return -EINVAL;
 
 	pgmap = kzalloc(struct_size(pgmap, ranges, reg.nr), GFP_KERNEL);
@@ -187,7 +166,6 @@ static int tmemmap_register(struct tmemmap_file *tf, void __user *arg)
 		return -ENOMEM;
 	pgmap->type = MEMORY_DEVICE_TRANSIENT;
 	pgmap->nr_range = reg.nr;
-	pgmap->vmemmap_shift = reg.shift;
 	for (i = 0; i < reg.nr; i++) {
 		if (reg.ranges[i].offset > size ||
 		    reg.ranges[i].len > size - reg.ranges[i].offset)
@@ -218,43 +196,44 @@ static int tmemmap_unregister(struct tmemmap_file *tf)
 	return 0;
 }
 
+/* In the words of sysfs, so that the selftests read both alike */
 static int tmemmap_stats(struct tmemmap_file *tf, void __user *arg)
 {
-	struct transient_memmap_stats stats;
-	struct tmemmap_stats out;
-	int err;
+	struct tmemmap_stats *out __free(kfree) = NULL;
+	size_t len = 0;
+	int i;
 
 	if (!tf->pgmap)
 		return -ENOENT;
-	err = transient_memmap_get_stats(tf->pgmap, &stats);
-	if (err)
-		return err;
-	out = (struct tmemmap_stats) {
-		.block_size = stats.block_size,
-		.cap = stats.cap,
-		.cache = stats.cache,
-		.live = stats.live,
-		.cached = stats.cached,
-		.peak = stats.peak,
-		.populated = stats.populated,
-		.freed = stats.freed,
-		.failed = stats.failed,
-		.flushes = stats.flushes,
-	};
-	return copy_to_user(arg, &out, sizeof(out)) ? -EFAULT : 0;
+	out = kzalloc_obj(*out);
+	if (!out)
+		return -ENOMEM;
+	for (i = 0; i < NR_TRANSIENT_MEMMAP_STATS; i++)
+		len += scnprintf(out->text + len, sizeof(out->text) - len,
+				 "%s %lu\n", transient_memmap_stat_names[i],
+				 transient_memmap_stat(tf->pgmap, i));
+	return copy_to_user(arg, out, sizeof(*out)) ? -EFAULT : 0;
 }
 
-static int tmemmap_set(struct tmemmap_file *tf, void __user *arg,
-		       int (*set)(struct dev_pagemap *pgmap,
-				  unsigned long value))
+static_assert((int)TMEMMAP_CAP == (int)TRANSIENT_MEMMAP_CAP);
+static_assert((int)TMEMMAP_CACHE == (int)TRANSIENT_MEMMAP_CACHE);
+static_assert((int)TMEMMAP_ALLOW_LONGTERM == (int)TRANSIENT_MEMMAP_LONGTERM);
+
+static int tmemmap_limit(struct tmemmap_file *tf, void __user *arg, bool set)
 {
-	u64 value;
+	struct tmemmap_limit limit;
 
 	if (!tf->pgmap)
 		return -ENOENT;
-	if (copy_from_user(&value, arg, sizeof(value)))
+	if (copy_from_user(&limit, arg, sizeof(limit)))
 		return -EFAULT;
-	return set(tf->pgmap, value);
+	if (limit.which > TMEMMAP_ALLOW_LONGTERM)
+		return -EINVAL;
+	if (set)
+		return transient_memmap_set_limit(tf->pgmap, limit.which,
+						  limit.value);
+	limit.value = transient_memmap_get_limit(tf->pgmap, limit.which);
+	return copy_to_user(arg, &limit, sizeof(limit)) ? -EFAULT : 0;
 }
 
 static int tmemmap_info(void __user *arg)
@@ -279,7 +258,7 @@ static int tmemmap_block(void __user *arg)
 
 	/* RCU keeps the struct pages of a block that was seen to be live. */
 	scoped_guard(rcu) {
-		block.live = transient_memmap_live(pfn);
+		block.live = pfn_has_struct_page(pfn);
 		block.refs = 0;
 		block.pins = 0;
 		if (block.live) {
@@ -329,13 +308,15 @@ static long tmemmap_gup(const struct tmemmap_pin *pin, struct page **pages)
 	case TMEMMAP_PIN_FAST:
 		return pin_user_pages_fast(pin->addr, pin->nr, flags, pages);
 	case TMEMMAP_PIN_UNLOCKED:
-		return pin_user_pages_unlocked(pin->addr, pin->nr, pages, flags);
+		return pin_user_pages_unlocked(pin->addr, pin->nr, pages,
+					       flags);
 	case TMEMMAP_PIN_REMOTE:
 		return tmemmap_gup_remote(pin->addr, pin->nr, flags, pages);
 	case TMEMMAP_GET_FAST:
 		return get_user_pages_fast(pin->addr, pin->nr, flags, pages);
 	case TMEMMAP_GET_FAST_ONLY:
-		return get_user_pages_fast_only(pin->addr, pin->nr, flags, pages);
+		return get_user_pages_fast_only(pin->addr, pin->nr, flags,
+						pages);
 	default:
 		return -EINVAL;
 	}
@@ -419,10 +400,12 @@ static int tmemmap_read(struct tmemmap_file *tf, void __user *arg)
 	while (rd.len) {
 		unsigned long in_page = offset_in_page(rd.offset);
 		unsigned long len = min(PAGE_SIZE - in_page, rd.len);
-		void *addr = kmap_local_page(held->pages[rd.offset / PAGE_SIZE]);
+		struct page *page = held->pages[rd.offset / PAGE_SIZE];
+		void *addr = kmap_local_page(page);
 		unsigned long left;
 
-		left = copy_to_user(u64_to_user_ptr(rd.buf), addr + in_page, len);
+		left = copy_to_user(u64_to_user_ptr(rd.buf), addr + in_page,
+				    len);
 		kunmap_local(addr);
 		if (left)
 			return -EFAULT;
@@ -435,7 +418,8 @@ static int tmemmap_read(struct tmemmap_file *tf, void __user *arg)
 
 /* The file */
 
-static long tmemmap_ioctl(struct file *file, unsigned int cmd, unsigned long argp)
+static long tmemmap_ioctl(struct file *file, unsigned int cmd,
+			  unsigned long argp)
 {
 	struct tmemmap_file *tf = file->private_data;
 	void __user *arg = (void __user *)argp;
@@ -450,10 +434,10 @@ static long tmemmap_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return tmemmap_unregister(tf);
 	case TMEMMAP_STATS:
 		return tmemmap_stats(tf, arg);
-	case TMEMMAP_SET_CAP:
-		return tmemmap_set(tf, arg, transient_memmap_set_cap);
-	case TMEMMAP_SET_CACHE:
-		return tmemmap_set(tf, arg, transient_memmap_set_cache);
+	case TMEMMAP_GET_LIMIT:
+		return tmemmap_limit(tf, arg, false);
+	case TMEMMAP_SET_LIMIT:
+		return tmemmap_limit(tf, arg, true);
 	case TMEMMAP_BLOCK:
 		return tmemmap_block(arg);
 	case TMEMMAP_MAP:
@@ -522,7 +506,8 @@ static int __init tmemmap_init(void)
 		return -ENODEV;
 	if (!IS_ALIGNED(base | size, PAGE_SIZE) ||
 	    !request_mem_region(base, size, KBUILD_MODNAME)) {
-		pr_err("%#lx bytes at %#lx are not reserved memory\n", size, base);
+		pr_err("%#lx bytes at %#lx are not reserved memory\n", size,
+		       base);
 		return -EINVAL;
 	}
 	err = misc_register(&tmemmap_misc);

@@ -21,30 +21,40 @@ struct tmemmap_info {
 
 /*
  * @nr: (in) number of ranges that this file registers, as one pgmap
- * @shift: (in) its vmemmap_shift, which decides about the size of a block
  * @offset, @len: (in) in bytes
  */
 struct tmemmap_register {
 	__u32	nr;
-	__u32	shift;
+	__u32	pad;
 	struct {
 		__u64	offset;
 		__u64	len;
 	} ranges[TMEMMAP_MAX_RANGES];
 };
 
-/* As in struct transient_memmap_stats */
+/*
+ * @text: (out) lines "name value", as in a device's file transient/stats, but
+ *	without block_size
+ */
 struct tmemmap_stats {
-	__u64	block_size;
-	__u64	cap;
-	__u64	cache;
-	__u64	live;
-	__u64	cached;
-	__u64	peak;
-	__u64	populated;
-	__u64	freed;
-	__u64	failed;
-	__u64	flushes;
+	char	text[1024];
+};
+
+/* What a limit is called; as enum transient_memmap_limit */
+enum {
+	TMEMMAP_CAP,
+	TMEMMAP_CACHE,
+	TMEMMAP_ALLOW_LONGTERM,
+};
+
+/*
+ * @which: (in) TMEMMAP_CAP etc.
+ * @value: (in or out)
+ */
+struct tmemmap_limit {
+	__u32	which;
+	__u32	pad;
+	__u64	value;
 };
 
 /*
@@ -64,8 +74,7 @@ struct tmemmap_block {
 /* What mappings made from now on look like */
 enum {
 	TMEMMAP_MAP_TRANSIENT,	/* may be pinned where it is registered */
-	TMEMMAP_MAP_PLAIN,	/* vm_operations_struct.transient_memmap unset */
-	TMEMMAP_MAP_IO,		/* VM_IO */
+	TMEMMAP_MAP_PLAIN,	/* no VMA_TRANSIENT_BIT, and 4 KiB pages */
 };
 
 /*
@@ -130,12 +139,12 @@ struct tmemmap_read {
 #define TMEMMAP_REGISTER	_IOW('T', 0xd1, struct tmemmap_register)
 #define TMEMMAP_UNREGISTER	_IO('T', 0xd2)
 #define TMEMMAP_STATS		_IOR('T', 0xd3, struct tmemmap_stats)
-#define TMEMMAP_SET_CAP		_IOW('T', 0xd4, __u64)
+#define TMEMMAP_GET_LIMIT	_IOWR('T', 0xd4, struct tmemmap_limit)
 #define TMEMMAP_BLOCK		_IOWR('T', 0xd5, struct tmemmap_block)
 #define TMEMMAP_MAP		_IOW('T', 0xd6, struct tmemmap_map)
 #define TMEMMAP_PIN		_IOWR('T', 0xd7, struct tmemmap_pin)
 #define TMEMMAP_READ		_IOW('T', 0xd8, struct tmemmap_read)
 #define TMEMMAP_UNPIN		_IOW('T', 0xd9, __u32)
-#define TMEMMAP_SET_CACHE	_IOW('T', 0xda, __u64)
+#define TMEMMAP_SET_LIMIT	_IOW('T', 0xda, struct tmemmap_limit)
 
 #endif /* _LIB_TEST_TRANSIENT_MEMMAP_UAPI_H */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * How the rest of mm/ reaches the pool of transient struct pages.
+ * How the rest of mm/ reaches transient struct pages. The life of a block, and
+ * who may look at its struct pages when, are described in
+ * mm/transient_memmap/core.c.
  */
 #ifndef _MM_TRANSIENT_MEMMAP_H
 #define _MM_TRANSIENT_MEMMAP_H
@@ -9,7 +11,6 @@
 #include <linux/memremap.h>
 #include <linux/mmzone.h>
 #include <linux/rcupdate.h>
-#include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/transient_memmap.h>
 
@@ -23,130 +24,83 @@ static inline bool transient_memmap_enabled(void)
 	return static_branch_unlikely(&transient_memmap_key);
 }
 
-/*
- * A struct page that exists does not have to have a section behind it: ask here
- * before looking at what hangs on sections (pageblocks, page_ext).
- */
-static inline bool pfn_has_no_section(unsigned long pfn)
-{
-	return transient_memmap_enabled() &&
-	       !valid_section(__pfn_to_section(pfn));
-}
-
-/*
- * The states of a block. Each state but the first has memory charged to the
- * pool.
+/**
+ * enum transient_block_state - what there is of a block
+ * @BLOCK_NONE: it is no part of a transient range
+ * @BLOCK_ABSENT: no struct page is mapped; a pin may populate it
+ * @BLOCK_POPULATING: a pin makes the struct pages; others wait
+ * @BLOCK_LIVE: readers within an RCU read-side section see the struct pages
+ * @BLOCK_LIVE_POISONED: likewise, but a page has a memory error: pins take the
+ *	slow path, which looks for it
+ * @BLOCK_HIDDEN: the refcount was 0 and no new reader comes; a pin revives it
+ * @BLOCK_UNMAPPED: no struct page is mapped, but TLBs may not know; pins wait
+ *
+ * In all states after @BLOCK_ABSENT it is charged to its pool.
  */
 enum transient_block_state {
-	/* No struct page is mapped; a pin may start to populate. */
+	BLOCK_NONE,
 	BLOCK_ABSENT,
-	/* A pin makes the struct pages; the others wait. */
 	BLOCK_POPULATING,
-	/* The struct pages can be seen by who is in an RCU read-side section. */
 	BLOCK_LIVE,
-	/* Likewise, but a page has a memory error: pins take the slow path. */
 	BLOCK_LIVE_POISONED,
-	/* The refcount was 0, and no reader comes any more; a pin revives. */
 	BLOCK_HIDDEN,
-	/* No struct page is mapped, but a TLB may not know; pins wait. */
 	BLOCK_UNMAPPED,
 };
 
+#define BLOCKS_PER_SECTION	(PAGES_PER_SECTION >> TRANSIENT_BLOCK_ORDER)
+
 /**
- * struct transient_section - what is populated of a section
- * @state: enum transient_block_state, for each page of vmemmap; a block that has
- *	eight of those has its state in each. Written under @lock.
- * @lock: protects @state, the reviving of blocks, and the entries of @ptes but
- *	for those of a block that its owner by BLOCK_POPULATING makes
- * @anchor: keeps the page tables above @ptes, see range_add_tables()
- * @ref: one for being in mem_section, one for each block that is not absent, one
- *	for each pin that looks at it
- * @start_pfn: first pfn
+ * struct transient_section - the blocks of a section
+ * @state: enum transient_block_state of each block, written under @lock
+ * @lock: also protects the reviving of blocks, and the page table entries of
+ *	those that nobody populates
+ * @nr_ranges: how many ranges have blocks here, under mem_hotplug_lock
  * @ptes: the page table that maps the section's struct pages
- * @direct: where the first block is in the page table that maps the section's
- *	memory, or NULL if that is mapped otherwise
- * @list: all sections
- * @rcu: for the readers of mem_section
+ * @direct: its part of the page table that maps its memory, or NULL if that is
+ *	in the direct map anyway
+ * @rcu: readers reach a section through mem_section
  *
- * There for as long as it has blocks, and up to a second longer.
+ * There from the registering of the first range in the section until the
+ * unregistering of the last.
  */
 struct transient_section {
-	u8 state[PTRS_PER_PTE];
-	spinlock_t lock; /* state, ptes */
-	bool anchor;
-	refcount_t ref;
-	unsigned long start_pfn;
+	u8 state[BLOCKS_PER_SECTION];
+	spinlock_t lock; /* state, ptes, direct */
+	unsigned int nr_ranges;
 	pte_t *ptes;
 	pmd_t *direct;
-	struct list_head list;
 	struct rcu_head rcu;
 };
 
-/* Which page of its section's vmemmap holds the struct page of this pfn? */
-static inline unsigned int transient_slot(unsigned long pfn)
+static inline unsigned int block_index(unsigned long pfn)
 {
-	return (pfn & (PAGES_PER_SECTION - 1)) >> TRANSIENT_SLOT_ORDER;
+	return (pfn & (PAGES_PER_SECTION - 1)) >> TRANSIENT_BLOCK_ORDER;
 }
 
 /*
- * The state of the block of any pfn, for who is in an RCU read-side (or IRQs-off)
- * section; none holds for longer than that.
+ * The state of the block of any pfn, for callers within an RCU read-side (or
+ * IRQs-off) section; what it says of struct pages holds until the end of that.
  */
 static __always_inline enum transient_block_state
-transient_pfn_state(unsigned long pfn)
+pfn_block_state(unsigned long pfn)
 {
 	struct mem_section *ms = __pfn_to_section(pfn);
 	struct transient_section *sec;
 
 	if (!ms)
-		return BLOCK_ABSENT;
+		return BLOCK_NONE;
 	sec = rcu_dereference_check(ms->transient, rcu_read_lock_any_held());
 	if (!sec)
-		return BLOCK_ABSENT;
-	/* Pairs with block_set_state(). */
-	return smp_load_acquire(&sec->state[transient_slot(pfn)]);
+		return BLOCK_NONE;
+	/* Pairs with block_set_state(): the struct pages are ready. */
+	return smp_load_acquire(&sec->state[block_index(pfn)]);
 }
 
 /* Is there a struct page that a pin can have without further questions? */
-static __always_inline bool transient_pfn_live(unsigned long pfn)
+static __always_inline bool block_pinnable(unsigned long pfn)
 {
-	return transient_pfn_state(pfn) == BLOCK_LIVE;
+	return pfn_block_state(pfn) == BLOCK_LIVE;
 }
-
-/* For memremap_pages() */
-struct dev_pagemap *transient_memmap_create_pool(struct dev_pagemap *pgmap,
-						 int nid);
-struct dev_pagemap *transient_memmap_pgmap(const struct dev_pagemap *pgmap);
-bool transient_memmap_drain_pool(struct dev_pagemap *pgmap,
-				 void (*release)(struct dev_pagemap *pgmap));
-void transient_memmap_destroy_pool(struct dev_pagemap *pgmap);
-int transient_memmap_check_range(const struct range *range);
-int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id);
-void transient_memmap_remove_range(struct dev_pagemap *pgmap, int range_id);
-void transient_memmap_free_folio(struct folio *folio);
-bool transient_memmap_owns_section(u64 start, u64 size);
-
-/* Of the direct map: mm/transient_direct_map.c */
-unsigned long transient_direct_map_end(unsigned long pfn);
-int transient_direct_map_add(unsigned long start, unsigned long last);
-pmd_t *transient_direct_map_table(unsigned long pfn);
-void transient_direct_map_cut(unsigned long pfn, struct list_head *tables);
-void transient_direct_map_free(struct list_head *tables);
-void transient_direct_map_block(pmd_t *pmd, unsigned long pfn);
-void transient_direct_unmap_block(pmd_t *pmd);
-
-/* For GUP */
-struct page *transient_memmap_try_get(unsigned long pfn);
-struct page *transient_memmap_populate(unsigned long pfn, bool longterm);
-bool transient_memmap_populate_nowait(unsigned long pfn);
-
-/* For memory_failure() */
-void transient_memmap_poison(unsigned long pfn);
-int transient_memmap_unpoison(unsigned long pfn);
-
-#if IS_ENABLED(CONFIG_KUNIT)
-struct page *transient_block_page_alloc(int nid, gfp_t gfp);
-#endif
 
 #else /* !CONFIG_TRANSIENT_MEMMAP */
 
@@ -155,89 +109,38 @@ static inline bool transient_memmap_enabled(void)
 	return false;
 }
 
-static inline bool pfn_has_no_section(unsigned long pfn)
+static inline bool block_pinnable(unsigned long pfn)
 {
 	return false;
-}
-
-static inline bool transient_pfn_live(unsigned long pfn)
-{
-	return false;
-}
-
-static inline struct dev_pagemap *
-transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid)
-{
-	return ERR_PTR(-EOPNOTSUPP);
-}
-
-static inline struct dev_pagemap *
-transient_memmap_pgmap(const struct dev_pagemap *pgmap)
-{
-	return (struct dev_pagemap *)pgmap;
-}
-
-static inline bool
-transient_memmap_drain_pool(struct dev_pagemap *pgmap,
-			    void (*release)(struct dev_pagemap *pgmap))
-{
-	return true;
-}
-
-static inline void transient_memmap_destroy_pool(struct dev_pagemap *pgmap)
-{
-}
-
-static inline int transient_memmap_check_range(const struct range *range)
-{
-	return -EOPNOTSUPP;
-}
-
-static inline int transient_memmap_add_range(struct dev_pagemap *pgmap,
-					     int range_id)
-{
-	return -EOPNOTSUPP;
-}
-
-static inline void transient_memmap_remove_range(struct dev_pagemap *pgmap,
-						 int range_id)
-{
-}
-
-static inline void transient_memmap_free_folio(struct folio *folio)
-{
-}
-
-static inline bool transient_memmap_owns_section(u64 start, u64 size)
-{
-	return false;
-}
-
-static inline struct page *transient_memmap_try_get(unsigned long pfn)
-{
-	return ERR_PTR(-EFAULT);
-}
-
-static inline struct page *transient_memmap_populate(unsigned long pfn,
-						     bool longterm)
-{
-	return ERR_PTR(-EFAULT);
-}
-
-static inline bool transient_memmap_populate_nowait(unsigned long pfn)
-{
-	return false;
-}
-
-static inline void transient_memmap_poison(unsigned long pfn)
-{
-}
-
-static inline int transient_memmap_unpoison(unsigned long pfn)
-{
-	return -EIO;
 }
 
 #endif /* CONFIG_TRANSIENT_MEMMAP */
+
+/* Without the option, no call of the following is left. */
+static inline bool pgmap_is_transient(const struct dev_pagemap *pgmap)
+{
+	return IS_ENABLED(CONFIG_TRANSIENT_MEMMAP) &&
+	       pgmap->type == MEMORY_DEVICE_TRANSIENT;
+}
+
+/* For memremap_pages() */
+int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid);
+void transient_memmap_drain_pool(struct dev_pagemap *pgmap);
+void transient_memmap_destroy_pool(struct dev_pagemap *pgmap);
+int transient_memmap_check_range(const struct range *range);
+int transient_memmap_check_static(const struct range *range);
+int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id);
+void transient_memmap_remove_range(struct dev_pagemap *pgmap, int range_id);
+void transient_memmap_free_folio(struct folio *folio);
+bool transient_memmap_uses_node(int nid);
+
+/* For GUP */
+struct page *transient_memmap_try_get(unsigned long pfn);
+struct page *transient_memmap_populate(unsigned long pfn,
+				       unsigned int gup_flags);
+
+/* For memory_failure() */
+void transient_memmap_poison(unsigned long pfn);
+int transient_memmap_unpoison(unsigned long pfn);
 
 #endif /* _MM_TRANSIENT_MEMMAP_H */

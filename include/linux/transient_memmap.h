@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Transient struct pages for memory without a memmap.
+ * Transient struct pages for memory without a memmap
  *
- * Here is what a provider of such memory needs: a driver that registers a
- * dev_pagemap of type MEMORY_DEVICE_TRANSIENT with memremap_pages() and maps
- * its memory VM_PFNMAP, with vm_operations_struct.transient_memmap set.
+ * This is what a provider of such memory needs: a driver that registers a
+ * dev_pagemap of type MEMORY_DEVICE_TRANSIENT with memremap_pages(), and maps
+ * its memory VM_PFNMAP with VMA_TRANSIENT_BIT set.
  * See Documentation/mm/transient_memmap.rst.
  */
 #ifndef _LINUX_TRANSIENT_MEMMAP_H
@@ -13,70 +13,76 @@
 #include <linux/mm.h>
 
 struct dev_pagemap;
+struct device;
+
+/* A block is the memory that gets, and loses, its struct pages at a time. */
+#define TRANSIENT_BLOCK_ORDER	(PMD_SHIFT - PAGE_SHIFT)
+#define TRANSIENT_BLOCK_SIZE	(PAGE_SIZE << TRANSIENT_BLOCK_ORDER)
 
 /*
- * Struct pages that fill a page of vmemmap: 64 of them, 256 KiB of memory, where a
- * struct page has 64 bytes.
- */
-#define TRANSIENT_SLOT_ORDER	(PAGE_SHIFT - order_base_2(sizeof(struct page)))
-
-/*
- * A block is the memory that gets, and loses, its struct pages at a time, and one
- * folio. All blocks of a pool have the same order: 9 (2 MiB) if the provider says
- * by dev_pagemap.vmemmap_shift that it maps the memory by entries of that size or
- * larger, and the kernel has CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP; otherwise that
- * of a page of vmemmap.
- */
-#define TRANSIENT_BLOCK_MAX_ORDER	(PMD_SHIFT - PAGE_SHIFT)
-
-/*
- * A flag of dev_pagemap, for MEMORY_DEVICE_TRANSIENT: the memory of a block is in
- * the direct map only while it has struct pages. Needs blocks of 2 MiB, and ranges
- * of whole GiB.
+ * A flag of dev_pagemap, for MEMORY_DEVICE_TRANSIENT: the memory of a block is
+ * in the direct map only while it has struct pages. Needs ranges of whole GiB.
  */
 #define PGMAP_TRANSIENT_DIRECT_MAP	BIT(1)
 
 /**
- * struct transient_memmap_stats - what a pool holds and has done
- * @block_size: bytes of memory that a block is; each that is live costs a page
- * @cap: the most blocks that may be live at a time
- * @cache: the most blocks that are kept for reuse
- * @longterm_cap: the most blocks that long-term pins may make stay
- * @live: blocks that have struct pages now, or are getting or losing them
- * @cached: of these, blocks that are kept, whether pinned now or not
- * @longterm: of these, blocks that had a long-term pin since they were populated
- * @peak: the highest value of @live since the pool was made
- * @populated: blocks that were given struct pages since the pool was made
- * @freed: blocks that lost them again
- * @failed: pins refused because of @cap or for want of memory
- * @flushes: TLB flushes for @freed blocks
+ * enum transient_memmap_limit - what an operator sets
+ * @TRANSIENT_MEMMAP_CAP: the most blocks that may be live at a time; 0 refuses
+ *	all pins that would populate one
+ * @TRANSIENT_MEMMAP_CACHE: the most blocks that stay live when they are idle;
+ *	with 0, a block is freed after its last unpin
+ * @TRANSIENT_MEMMAP_LONGTERM: whether FOLL_LONGTERM pins are allowed: 0 or 1
  */
-struct transient_memmap_stats {
-	unsigned long block_size;
-	unsigned long cap;
-	unsigned long cache;
-	unsigned long longterm_cap;
-	unsigned long live;
-	unsigned long cached;
-	unsigned long longterm;
-	unsigned long peak;
-	unsigned long populated;
-	unsigned long freed;
-	unsigned long failed;
-	unsigned long flushes;
+enum transient_memmap_limit {
+	TRANSIENT_MEMMAP_CAP,
+	TRANSIENT_MEMMAP_CACHE,
+	TRANSIENT_MEMMAP_LONGTERM,
+	NR_TRANSIENT_MEMMAP_LIMITS,
 };
 
+/**
+ * enum transient_memmap_stat - what a pool holds and has done
+ * @TRANSIENT_MEMMAP_LIVE: blocks that have struct pages now, or are getting or
+ *	losing them
+ * @TRANSIENT_MEMMAP_CACHED: of these, blocks that the pool keeps for their next
+ *	pin, whether they are pinned now or not
+ * @TRANSIENT_MEMMAP_PEAK: the highest value of live since the pool was made
+ * @TRANSIENT_MEMMAP_POPULATED: blocks that were given struct pages
+ * @TRANSIENT_MEMMAP_FREED: blocks that lost them again
+ * @TRANSIENT_MEMMAP_FAILED: pins refused because of the cap, or for want of
+ *	memory
+ * @TRANSIENT_MEMMAP_FLUSHES: TLB flushes for blocks of all pools together
+ * @TRANSIENT_MEMMAP_BYTES: memory that struct pages and static tables take now
+ */
+enum transient_memmap_stat {
+	TRANSIENT_MEMMAP_LIVE,
+	TRANSIENT_MEMMAP_CACHED,
+	TRANSIENT_MEMMAP_PEAK,
+	TRANSIENT_MEMMAP_POPULATED,
+	TRANSIENT_MEMMAP_FREED,
+	TRANSIENT_MEMMAP_FAILED,
+	TRANSIENT_MEMMAP_FLUSHES,
+	TRANSIENT_MEMMAP_BYTES,
+	NR_TRANSIENT_MEMMAP_STATS,
+};
+
+extern const char * const transient_memmap_stat_names[];
+
 #ifdef CONFIG_TRANSIENT_MEMMAP
-bool transient_memmap_owns(unsigned long pfn);
+bool pfn_is_transient(unsigned long pfn);
 bool transient_direct_map_owns(unsigned long pfn);
-int transient_memmap_set_cap(struct dev_pagemap *pgmap, unsigned long cap);
-int transient_memmap_set_cache(struct dev_pagemap *pgmap, unsigned long cache);
-int transient_memmap_set_longterm_cap(struct dev_pagemap *pgmap,
-				      unsigned long cap);
-int transient_memmap_get_stats(struct dev_pagemap *pgmap,
-			       struct transient_memmap_stats *stats);
+unsigned long transient_memmap_get_limit(const struct dev_pagemap *pgmap,
+					 enum transient_memmap_limit limit);
+int transient_memmap_set_limit(struct dev_pagemap *pgmap,
+			       enum transient_memmap_limit limit,
+			       unsigned long value);
+unsigned long transient_memmap_stat(const struct dev_pagemap *pgmap,
+				    enum transient_memmap_stat stat);
+int devm_transient_memmap_sysfs(struct device *dev, struct dev_pagemap *pgmap);
+vm_fault_t vmf_insert_transient_pfn(struct vm_fault *vmf, unsigned long pfn,
+				    unsigned int order);
 #else
-static inline bool transient_memmap_owns(unsigned long pfn)
+static inline bool pfn_is_transient(unsigned long pfn)
 {
 	return false;
 }
@@ -86,28 +92,17 @@ static inline bool transient_direct_map_owns(unsigned long pfn)
 	return false;
 }
 
-static inline int transient_memmap_set_cap(struct dev_pagemap *pgmap,
-					   unsigned long cap)
+static inline int devm_transient_memmap_sysfs(struct device *dev,
+					      struct dev_pagemap *pgmap)
 {
-	return -EOPNOTSUPP;
+	return 0;
 }
 
-static inline int transient_memmap_set_cache(struct dev_pagemap *pgmap,
-					     unsigned long cache)
+static inline vm_fault_t vmf_insert_transient_pfn(struct vm_fault *vmf,
+						  unsigned long pfn,
+						  unsigned int order)
 {
-	return -EOPNOTSUPP;
-}
-
-static inline int transient_memmap_set_longterm_cap(struct dev_pagemap *pgmap,
-						    unsigned long cap)
-{
-	return -EOPNOTSUPP;
-}
-
-static inline int transient_memmap_get_stats(struct dev_pagemap *pgmap,
-					     struct transient_memmap_stats *stats)
-{
-	return -EOPNOTSUPP;
+	return VM_FAULT_SIGBUS;
 }
 #endif /* CONFIG_TRANSIENT_MEMMAP */
 

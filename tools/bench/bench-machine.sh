@@ -177,7 +177,7 @@ vhost() {
 # device.
 registration() {
 	dax_unbind
-	before=$(vmstat nr_memmap_pages)
+	unbound=$(vmstat nr_memmap_pages)
 	: >"$tmp/rounds"
 	for _ in 1 2 3; do
 		dax_unbind
@@ -188,10 +188,10 @@ registration() {
 		"$tools/bench/bench.py" write $dax_drv/bind dax0.0 >>"$tmp/rounds" ||
 			die "dax0.0 does not bind"
 	done
-	jq -sc --arg memory "$1" --arg pages $(($(vmstat nr_memmap_pages) - before)) \
+	jq -sc --arg memory "$1" --arg kib "$(dax_memmap_kib)" \
 		--arg mib $(($(dax_size) >> 20)) \
 		'{kind: "bind", memory: $memory, mib: ($mib | tonumber),
-		us: (sort | .[1] / 1000), memmap_kib: ($pages | tonumber * 4)}' <"$tmp/rounds"
+		us: (sort | .[1] / 1000), memmap_kib: ($kib | tonumber)}' <"$tmp/rounds"
 }
 
 # flushes MEMORY: each read pins one block of many and unpins it.
@@ -211,12 +211,12 @@ flushes() {
 
 # Pinning and letting go
 
-# cycle MEMORY BLOCK: measure reads, each of which pins one of as many blocks as the
+# cycle MEMORY: measure reads, each of which pins one of as many blocks as the
 # default cap allows, and count the blocks that were populated for them.
 cycle() {
 	blocks=2048 rounds=4 populated=0
 	[ ! -e $dax_dev/transient/cache ] || before=$(dax_pool populated)
-	ns=$("$tools/bench/bench.py" cycle $disk $DAX "$2" $blocks $rounds) ||
+	ns=$("$tools/bench/bench.py" cycle $disk $DAX $blocks $rounds) ||
 		die "bench.py cycle does not run"
 	# The first round does not count: it populates the blocks that are kept.
 	[ ! -e $dax_dev/transient/cache ] ||
@@ -227,25 +227,25 @@ cycle() {
 		populated: ($populated | tonumber), ns: ($ns | tonumber)}'
 }
 
-# cycle_kept MEMORY BLOCK: measure with blocks that are kept, and with none kept.
+# cycle_kept MEMORY: measure with blocks that are kept, and with none kept.
 cycle_kept() {
-	cycle "$1" "$2"
+	cycle "$1"
 	pool_empty 0
-	cycle "$1, cache 0" "$2"
+	cycle "$1, cache 0"
 }
 
 measure_cycle() {
 	dax_has_transient || die "the kernel has no transient memmap"
 	bind static 4096
-	cycle 'static 4k' 262144
+	cycle 'static 4k'
 	bind transient 4096
-	cycle_kept 'transient 4k' 262144
+	cycle_kept 'transient 4k'
 	bind static 2097152
-	cycle 'static 2m' 2097152
+	cycle 'static 2m'
 	bind transient 2097152
-	cycle_kept 'transient 2m' 2097152
+	cycle_kept 'transient 2m'
 	bind transient 2097152 transient
-	cycle_kept 'transient 2m, direct map too' 2097152
+	cycle_kept 'transient 2m, direct map too'
 }
 
 io_all() {
@@ -263,9 +263,9 @@ measure_bind() {
 }
 
 measure_range() {
-	measure_align 4k 4096 64
-	measure_align 2m 2097152 512
-	measure_direct 512
+	measure_align 4k 4096
+	measure_align 2m 2097152
+	measure_direct
 	io_all 'static 2m'
 	bind transient 2097152
 	io_all 'transient 2m'
@@ -276,15 +276,15 @@ measure_range() {
 	io_all 'static 2m, again'
 }
 
-# measure_align NAME ALIGN MIB: measure pins with a transient and with a static memmap.
+# measure_align NAME ALIGN: measure pins with a transient and with a static memmap.
 measure_align() {
 	bind transient "$2"
 	for state in hit miss cache0; do
-		gup "transient $1" $state "$3" -S -f $DAX
+		gup "transient $1" $state 512 -S -f $DAX
 	done
 	flushes "transient $1"
 	bind static "$2"
-	gup "static $1" hit "$3" -S -f $DAX
+	gup "static $1" hit 512 -S -f $DAX
 }
 
 # Here the memory of a block comes into the direct map, and leaves it, with its struct
@@ -292,7 +292,7 @@ measure_align() {
 measure_direct() {
 	bind transient 2097152 transient
 	for state in hit miss cache0; do
-		gup 'transient 2m, direct map too' $state "$1" -S -f $DAX
+		gup 'transient 2m, direct map too' $state 512 -S -f $DAX
 	done
 	flushes 'transient 2m, direct map too'
 	pool_empty
@@ -350,7 +350,7 @@ scale() {
 				before=$(dax_pool populated)
 				us=$("$tools/bench/bench.py" pin $DAX "$4" $workers "$3" $rounds) ||
 					die "$workers $4 did not pin"
-				blocks=$(($3 * workers * 1048576 / $(dax_pool block_size)))
+				blocks=$(($3 * workers / 2))
 				[ $(($(dax_pool populated) - before)) -ge $blocks ] ||
 					die "blocks were there before they were pinned"
 				jq -nc --arg memory "transient $1" --arg state $state --arg who "$4" \

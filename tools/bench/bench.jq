@@ -4,7 +4,6 @@
 
 def round3: . * 1000 | round / 1000;
 def pages: .mib * 256;
-def block_size: if .memory | startswith("transient 2m") then 2097152 else 262144 end;
 # One emulated instruction is one nanosecond.
 def get_cost: .get * 1000 / (pages / .n);
 def put_cost: .put * 1000 / pages;
@@ -148,7 +147,7 @@ def gup_table: . as $all |
 	  (("a", "u") as $c | ((1, 64, 512) as $n | $all | gup($memory; $state; $c; $n) | get_cost),
 	  ($all | gup($memory; $state; $c; 512) | put_cost)),
 	  (if $memory | startswith("transient") then
-		$all | gup($memory; $state; "a"; 512) | .populated / (.mib * 1048576 / block_size) else "" end)]) | row;
+		$all | gup($memory; $state; "a"; 512) | .populated / (.mib / 2) else "" end)]) | row;
 def io_table($kind; name): map(select(.kind == $kind)) |
 	["memory", (.[0].memory as $m | .[] | select(.memory == $m) | name)],
 	((map(.memory) | unique) as $have |

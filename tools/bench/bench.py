@@ -8,11 +8,11 @@ bench.py read DISK DAX MIB COUNT   4 KiB direct reads, each to a random page of
 bench.py verify DISK DAX MIB COUNT the same from random places of a disk that is
                                    filled for that; what each page has in the
                                    end is compared
-bench.py cycle DISK DAX BLOCK COUNT ROUNDS
+bench.py cycle DISK DAX COUNT ROUNDS
                                    the same to the first page of each of COUNT
-                                   blocks of BLOCK bytes, ROUNDS times, with a
-                                   sleep between: nanoseconds of CPU time that
-                                   all tasks of the machine take
+                                   blocks, ROUNDS times, with a sleep between:
+                                   nanoseconds of CPU time that all tasks of the
+                                   machine take
 bench.py pin DAX processes|threads N MIB ROUNDS
                                    N of them pin a part of DAX of MIB each, at the
                                    same time: microseconds of the slowest. ROUNDS
@@ -32,6 +32,7 @@ import time
 
 PAGE = 4096
 MIB = 1 << 20
+BLOCK = 2 * MIB
 # struct gup_test and its ioctl, mm/gup_test.h
 GUP_TEST = struct.Struct("4Q11I4x")
 PIN_FAST_BENCHMARK = 3 << 30 | GUP_TEST.size << 16 | ord("g") << 8 | 2
@@ -96,16 +97,15 @@ def cpu_time():
 
 # The sleep lets the worker free blocks, but is too short for those that are kept to age
 # out.
-def cycle(disk, dax, block, count, rounds):
-    block, count = int(block), int(count)
-    buffer = memoryview(map_dax(dax, block * count))
+def cycle(disk, dax, count, rounds):
+    buffer = memoryview(map_dax(dax, BLOCK * int(count)))
     fd = os.open(disk, os.O_RDONLY | os.O_DIRECT)
-    pages = [[buffer[at:at + PAGE]] for at in range(0, len(buffer), block)]
+    pages = [[buffer[at:at + PAGE]] for at in range(0, len(buffer), BLOCK)]
     for number in range(int(rounds) + 1):
         for page in pages:
             os.preadv(fd, page, 0)
         time.sleep(0.15)
-        # The first round makes the page tables, and the blocks that are kept.
+        # The first round makes the blocks that are kept.
         if number == 0:
             start = cpu_time()
     print(cpu_time() - start)

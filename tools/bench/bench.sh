@@ -119,7 +119,7 @@ report_main() {
 	table vhost_table 39 \
 		'vhost: frames/s of 1500 bytes to a tap without a copy; reads/s from a SCSI disk without data'
 	table bind_table 29 'Binding the device, or getting huge pages from the kernel: instructions, and the memmap there is' \
-		'for it then (nr_memmap_pages)'
+		'for it then: nr_memmap_pages, or memmap_bytes of a transient memmap, which has tables too'
 	table flush_table 29 'TLB flushes: 4 KiB reads to random pages of 1 GiB one by one, nothing kept'
 	table scale_table 12 \
 		"Pinning, each process or thread blocks of its own: 4 CPUs emulated on this machine's $(nproc), by its" \

@@ -16,7 +16,7 @@ trap 'rm -rf "$tmp"' EXIT
 sample() {
 	top=0
 	while :; do
-		now=$(memmap_kib)
+		now=$(dax_memmap_kib)
 		if [ "$now" -gt "$top" ]; then
 			top=$now
 			echo "$top" >"$1"
@@ -27,8 +27,8 @@ sample() {
 
 # job MEMORY: read from $DISK into the device's memory, and report.
 job() {
-	rest=$(memmap_kib)
-	echo "$rest" >"$tmp/peak"
+	rest=$(memmap_kib) idle=$(dax_memmap_kib)
+	echo "$idle" >"$tmp/peak"
 	sample "$tmp/peak" &
 	sampler=$!
 	rm -f "$tmp/json"
@@ -42,15 +42,15 @@ job() {
 	why=$(sed -n 's/.*io_u error on file [^:]*: \([^:]*\):.*/\1/p' "$tmp/log" "$tmp/json" | head -n 1)
 	if [ -d $dax_dev/transient ]; then
 		# The pool keeps the exact figure.
-		pool=$(($(dax_pool peak) * 4))
+		pool=$((idle + $(dax_pool peak) * 4))
 		populated=$(dax_pool populated)
 		[ "$pool" -lt "$peak" ] || peak=$pool
 		no_blocks >&2 || echo "$1, $DISK: the memmap is not at rest" >&2
 	fi
 	sed -n '/^{/,$p' "$tmp/json" | jq -c \
 		--arg memory "$1" --arg disk "${DISK#/dev/}" --arg why "$why" \
-		--arg rc "$rc" --arg rest "$rest" --arg peak "$peak" \
-		--arg populated "$populated" --arg after "$(memmap_kib)" '.jobs[0] | {
+		--arg rc "$rc" --arg rest "$idle" --arg peak "$peak" \
+		--arg populated "$populated" --arg after "$(dax_memmap_kib)" '.jobs[0] | {
 			memory: $memory, disk: $disk, status: ($rc | tonumber),
 			error: (if $rc == "0" then "" elif $why == "" then "fio failed" else $why end),
 			bytes: .read.io_bytes, iops: .read.iops,

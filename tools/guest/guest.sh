@@ -31,7 +31,7 @@ ktap='' kernel=normal limit=1500 accel=kvm rounds=4 file=$BUILD/guest.txt
 while getopts ckK:j:h opt; do
 	case $opt in
 	c) accel=tcg limit=3600 rounds=2 file=$BUILD/guest-count.txt ;;
-	k) ktap=1 rounds=1 limit=850 ;;
+	k) ktap=1 rounds=1 limit=1500 ;;
 	K) kernel=$OPTARG ;;
 	j) parts=$OPTARG ;;
 	h) usage; exit 0 ;;

@@ -228,11 +228,12 @@ ended_well() { [ "$status" = 0 ] || { echo "status $status: $(tail -n 1 "$err")"
 figure() { printf '%s\t%s\t%s\n' "$memory" "$1" "$2" >>"$figures"; }
 
 # bind static|transient [ALIGN [static|transient]]: bind the device, and note what is at
-# rest.
+# rest, and the KiB of tables that the kernel counts for the device in addition.
 bind() {
 	memory=$1
 	dax_bind "$@"
 	rest=$(memmap_kib)
+	tables=$(($(dax_memmap_kib) - rest))
 }
 
 unbinds() {

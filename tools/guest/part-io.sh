@@ -21,7 +21,7 @@ part_io() {
 
 start_io() {
 	bind "$1"
-	figure rest "$rest"
+	figure rest $((rest + tables))
 	watch_memmap
 	# shellcheck disable=SC2086	# A list
 	start "$1" $all_devices
@@ -106,15 +106,15 @@ after() {
 	if [ "$memory" = transient ]; then
 		figure populated "$(dax_pool populated)"
 		# The pool sees a peak that the sampler may miss.
-		exact=$(($(dax_pool peak) * 4))
+		exact=$((rest + $(dax_pool peak) * 4))
 		[ "$peak" -ge $exact ] || peak=$exact
 		# The random I/O was in 320 MiB, which are 160 blocks. How many of them
 		# exist at a time depends on the speed.
-		[ "$peak" -ge $((16 * 4)) ] || { echo "the peak was $peak KiB"; return 1; }
+		[ "$peak" -ge $((rest + 16 * 4)) ] || { echo "the peak was $peak KiB"; return 1; }
 	fi
-	figure after "$kib"
-	figure peak "$peak"
-	echo "# $rest KiB of memmap at rest, $peak at peak, $kib after"
+	figure after $((kib + tables))
+	figure peak $((peak + tables))
+	echo "# $rest KiB of memmap at rest, $peak at peak, $kib after; $tables of tables"
 	[ "$kib" = "$rest" ]
 }
 

@@ -75,7 +75,7 @@ splits() {
 three_guests() {
 	mount -t tracefs tracefs $tracing
 	trace 1
-	rest=0
+	rest=$(memmap_kib)
 	watch_memmap
 	disk=0
 	for dev in $slices; do
@@ -115,11 +115,11 @@ blocks_of() {
 
 # 320 MiB are 160 blocks. The buffer of a dd would only take one or two.
 all_over_the_memory() {
-	sed -n 's/.*transient_memmap_populate: pfn=\([^ ]*\) .*/\1/p' $tracing/trace | sort -u >pfns
+	sed -n 's/.*transient_memmap_populate: pfn=\(0x[0-9a-f]*\).*/\1/p' $tracing/trace | sort -u >pfns
 	for dev in $slices; do
 		blocks=$(blocks_of "$dev")
-		pool=/sys/bus/dax/devices/$dev/transient
-		echo "# $dev: $blocks blocks populated, $(cat "$pool/populated") times in all, $(cat "$pool/peak") at most at a time"
+		slice "$dev"
+		echo "# $dev: $blocks blocks populated, $(dax_pool populated) times in all, $(dax_pool peak) at most at a time"
 		[ "$blocks" -ge 128 ] || { echo "$dev: $blocks blocks"; return 1; }
 	done
 }
@@ -130,8 +130,8 @@ host_stays_flat() {
 	begun=$(now)
 	all_go_on >/dev/null || { echo "a guest does not go on"; return 1; }
 	has=$(host_kib MemAvailable)
-	most=$(cat peak)
-	echo "# at most $most KiB of memmap; $had KiB of RAM available, $((($(now) - begun) / 100)) s later $has"
+	most=$(($(cat peak) - rest))
+	echo "# at most $most KiB of struct pages; $had KiB of RAM available, $((($(now) - begun) / 100)) s later $has"
 	[ "$most" -gt 0 ] && [ "$most" -le $((3 * 256 * 4)) ] && [ "$has" -gt $((had - 32768)) ]
 }
 

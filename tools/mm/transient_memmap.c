@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * transient_memmap: watch device-dax memory that has struct pages only while pinned
+ * transient_memmap: watch memory that has struct pages only while it is pinned
  *
- * Shows how many blocks have them, and how fast that changes. What the numbers
- * mean is told in Documentation/admin-guide/mm/transient_memmap.rst.
+ * Shows how many blocks of a device-dax device have struct pages, and how fast
+ * that changes. Documentation/admin-guide/mm/transient_memmap.rst says what the
+ * numbers mean.
  */
 
 #define _GNU_SOURCE
@@ -19,26 +20,50 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HEADER_EVERY 20	/* samples */
-#define UNKNOWN -1
+#define HEADER_EVERY	20	/* samples */
+#define MAX_VALUES	64
+#define UNKNOWN		-1
 
-enum { RESOURCE, SIZE, FIRST_COUNTER = 10, NODE_PINNED = 10, NR_ATTRS = 15 };
+enum kind { NUMBER, ADDRESS, BYTES, COUNTER };
 
-/* In the order of the columns. Without a width it is in the JSON only. */
-static const struct {
+/*
+ * The values that are shown in a line, in their order. The JSON has all that the
+ * kernel tells. A counter only grows as long as the driver is bound, and has a
+ * rate.
+ */
+static const struct column {
 	const char *name;
 	int width;
-} attrs[NR_ATTRS] = {
-	[RESOURCE] = { "resource", 13 },
-	[SIZE] = { "size", 8 },
-	/* The others are in transient/. */
-	{ "block_size" },
-	{ "live", 7 }, { "cached", 7 }, { "cache", 7 }, { "cap", 7 },
-	{ "peak" }, { "longterm" }, { "longterm_cap" },
-	/* These only grow, as long as the driver is bound. */
-	[NODE_PINNED] = { "node_pinned", 13 },
-	{ "populated", 11 },
-	{ "freed", 9 }, { "failed", 9 }, { "flushes", 9 },
+	enum kind kind;
+} columns[] = {
+	{ "resource", 13, ADDRESS },
+	{ "size", 8, BYTES },
+	{ "live", 7, NUMBER },
+	{ "cached", 7, NUMBER },
+	{ "cache", 7, NUMBER },
+	{ "cap", 7, NUMBER },
+	{ "memmap_bytes", 12, BYTES },
+	{ "node_pinned", 13, COUNTER },
+	{ "populated", 11, COUNTER },
+	{ "freed", 9, COUNTER },
+	{ "failed", 9, COUNTER },
+	{ "flushes", 9, COUNTER },
+};
+
+#define NR_COLUMNS	(sizeof(columns) / sizeof(*columns))
+
+/* Files with a number each. The statistics are in transient/stats. */
+static const char * const files[] = {
+	"resource", "size",
+	"transient/cap", "transient/cache", "transient/longterm",
+};
+
+#define NR_FILES	(sizeof(files) / sizeof(*files))
+
+struct value {
+	char name[32];
+	long long number;
+	double rate;		/* of a counter, per second */
 };
 
 struct pool {
@@ -46,8 +71,8 @@ struct pool {
 	int error;		/* of the last sample */
 	bool show;
 	double time;
-	long long values[NR_ATTRS];
-	double rates[NR_ATTRS];	/* of the counters, per second */
+	size_t nr_values;
+	struct value values[MAX_VALUES];
 };
 
 static const char *dir = "/sys/bus/dax/devices";
@@ -56,99 +81,166 @@ static size_t nr_pools;
 static double interval;
 static bool json;
 
-static bool is_rate(int attr)
+static const struct value *find_value(const struct pool *pool, const char *name)
 {
-	return interval && attr >= FIRST_COUNTER;
+	size_t i;
+
+	for (i = 0; i < pool->nr_values; i++)
+		if (!strcmp(pool->values[i].name, name))
+			return &pool->values[i];
+	return NULL;
 }
 
-/*
- * Pins aren't counted for each pool, as that would cost every pin. But each node
- * counts the pages that get pinned, be they of its pools or others. Not having
- * the number is no error.
- */
-static int read_node_pinned(const struct pool *pool, long long *value)
+static bool is_counter(const char *name)
 {
-	char path[PATH_MAX], name[64];
-	long long number;
-	int node = -1;
-	FILE *file;
+	size_t i;
 
-	*value = UNKNOWN;
-	snprintf(path, sizeof(path), "%s/numa_node", pool->name);
-	file = fopen(path, "r");
-	if (!file)
-		return 0;
-	if (fscanf(file, "%d", &node) != 1)
-		node = -1;
-	fclose(file);
-	snprintf(path, sizeof(path), "../../../devices/system/node/node%d/vmstat", node);
-	file = fopen(path, "r");
-	if (!file)
-		return 0;
-	while (fscanf(file, "%63s %lld", name, &number) == 2)
-		if (!strcmp(name, "nr_foll_pin_acquired"))
-			*value = number;
-	fclose(file);
-	return 0;
+	for (i = 0; i < NR_COLUMNS; i++)
+		if (!strcmp(columns[i].name, name))
+			return columns[i].kind == COUNTER;
+	return false;
 }
 
-/* Returns 0 or an errno. */
-static int read_attr(const struct pool *pool, int attr, long long *value)
+static void add_value(struct pool *pool, const char *name, long long number)
+{
+	struct value *value = &pool->values[pool->nr_values];
+
+	if (pool->nr_values == MAX_VALUES)
+		return;
+	snprintf(value->name, sizeof(value->name), "%s", name);
+	value->number = number;
+	value->rate = 0;
+	pool->nr_values++;
+}
+
+static FILE *open_file(const struct pool *pool, const char *name)
 {
 	char path[PATH_MAX];
-	int error = 0;
-	FILE *file;
 
-	if (attr == NODE_PINNED)
-		return read_node_pinned(pool, value);
-	snprintf(path, sizeof(path), "%s/%s%s", pool->name,
-		 attr > SIZE ? "transient/" : "", attrs[attr].name);
-	*value = UNKNOWN;
+	snprintf(path, sizeof(path), "%s/%s", pool->name, name);
 	errno = 0;
-	file = fopen(path, "r");
-	if (!file || fscanf(file, "%lli", value) != 1)
+	return fopen(path, "r");
+}
+
+static int read_number(struct pool *pool, const char *name)
+{
+	const char *slash = strrchr(name, '/');
+	FILE *file = open_file(pool, name);
+	long long number = UNKNOWN;
+	int error = 0;
+
+	if (!file || fscanf(file, "%lli", &number) != 1)
 		error = errno ? errno : EINVAL;
 	if (file)
 		fclose(file);
-	if (error == EACCES && attr == RESOURCE)	/* Only root may know. */
-		return 0;
-	if (error == ENODEV)	/* It went while the file was open. */
-		error = ENOENT;
-	/* Once is enough, the device may stay away. */
-	if (error && error != pool->error)
-		warnx("%s/%s: %s", dir, path, strerror(error));
+	/* Only root may know the address. */
+	if (error == EACCES && !strcmp(name, "resource"))
+		error = 0;
+	add_value(pool, slash ? slash + 1 : name, number);
+	return error;
+}
+
+static int read_stats(struct pool *pool, const char *name)
+{
+	FILE *file = open_file(pool, name);
+	char stat[32], line[128];
+	long long number;
+	int error = 0;
+
+	if (!file)
+		return errno;
+	while (!error && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%31s %lld", stat, &number) == 2)
+			add_value(pool, stat, number);
+		else
+			error = EINVAL;
+	}
+	if (ferror(file))
+		error = errno;
+	fclose(file);
 	return error;
 }
 
 /*
- * The files are read one after the other while the pool is at work, so the
- * numbers of a sample need not add up exactly. Returns if there is a pool.
+ * Pins aren't counted for each pool, as that would cost every pin. But each
+ * node counts the pages that are pinned, those of other memory too. If the
+ * number isn't there, this is no error.
  */
+static void read_node_pinned(struct pool *pool)
+{
+	char path[PATH_MAX], name[64];
+	long long number, pinned = UNKNOWN;
+	FILE *file = open_file(pool, "numa_node");
+	int node = -1;
+
+	if (file && fscanf(file, "%d", &node) != 1)
+		node = -1;
+	if (file)
+		fclose(file);
+	snprintf(path, sizeof(path),
+		 "../../../devices/system/node/node%d/vmstat", node);
+	file = fopen(path, "r");
+	while (file && fscanf(file, "%63s %lld", name, &number) == 2)
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			pinned = number;
+	if (file)
+		fclose(file);
+	add_value(pool, "node_pinned", pinned);
+}
+
+/* Returns 0 or an errno; @last is that of the sample before. */
+static int read_pool(struct pool *pool, int last)
+{
+	const char *name = "transient/stats";
+	int error = 0;
+	size_t i;
+
+	pool->nr_values = 0;
+	for (i = 0; i < NR_FILES && !error; i++)
+		error = read_number(pool, files[i]);
+	if (error)
+		name = files[i - 1];
+	else
+		error = read_stats(pool, name);
+	if (!error)
+		read_node_pinned(pool);
+	if (error == ENODEV)	/* It went while the file was open. */
+		error = ENOENT;
+	/* Once is enough, the device may stay away. */
+	if (error && error != last)
+		warnx("%s/%s/%s: %s", dir, pool->name, name, strerror(error));
+	return error;
+}
+
+/* Returns if there is a pool. */
 static bool sample(struct pool *pool)
 {
-	struct pool old = *pool;
+	static struct pool old;
+	const struct value *before;
 	struct timespec now;
-	int attr;
+	struct value *value;
+	size_t i;
 
+	old = *pool;
 	pool->show = false;
-	for (attr = 0; attr < NR_ATTRS; attr++) {
-		pool->error = read_attr(&old, attr, &pool->values[attr]);
-		if (pool->error)
-			return false;
-	}
+	pool->error = read_pool(pool, old.error);
+	if (pool->error)
+		return false;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	pool->time = now.tv_sec + now.tv_nsec / 1e9;
 
 	/* One that has just come has no rates yet. */
 	pool->show = !interval || !old.error;
-	for (attr = FIRST_COUNTER; attr < NR_ATTRS; attr++) {
-		pool->rates[attr] = 0;
-		if (pool->values[attr] == UNKNOWN || old.values[attr] == UNKNOWN)
+	for (i = 0; i < pool->nr_values; i++) {
+		value = &pool->values[i];
+		before = find_value(&old, value->name);
+		if (!is_counter(value->name) || value->number == UNKNOWN ||
+		    !before || before->number == UNKNOWN)
 			continue;
-		pool->rates[attr] = (pool->values[attr] - old.values[attr]) /
-				    (pool->time - old.time);
+		value->rate = (value->number - before->number) /
+			      (pool->time - old.time);
 		/* The driver was bound anew, and has begun at 0. */
-		if (pool->rates[attr] < 0)
+		if (value->rate < 0)
 			pool->show = false;
 	}
 	return true;
@@ -193,71 +285,82 @@ static void find_pools(void)
 	free(entries);
 }
 
+static bool has_rate(const char *name)
+{
+	return interval && is_counter(name);
+}
+
 static void print_header(void)
 {
-	int attr;
+	size_t i;
 
 	printf("%-8s", "device");
-	for (attr = 0; attr < NR_ATTRS; attr++)
-		if (attrs[attr].width)
-			printf(" %*s%s", attrs[attr].width - 2 * is_rate(attr),
-			       attrs[attr].name, is_rate(attr) ? "/s" : "");
+	for (i = 0; i < NR_COLUMNS; i++) {
+		bool rate = has_rate(columns[i].name);
+
+		printf(" %*s%s", columns[i].width - 2 * rate, columns[i].name,
+		       rate ? "/s" : "");
+	}
 	putchar('\n');
 }
 
 /* Exact, in the largest unit that allows it. */
-static void print_size(long long size, int width)
+static void print_bytes(long long bytes, int width)
 {
 	const char *unit = "BKMGTP";
 
-	while (size && size % 1024 == 0 && unit[1]) {
-		size /= 1024;
+	while (bytes && bytes % 1024 == 0 && unit[1]) {
+		bytes /= 1024;
 		unit++;
 	}
-	printf(" %*lld%c", width - 1, size, *unit);
+	printf(" %*lld%c", width - 1, bytes, *unit);
+}
+
+static void print_cell(const struct column *column, const struct value *value)
+{
+	int width = column->width;
+
+	if (!value || value->number == UNKNOWN)
+		printf(" %*s", width, "-");
+	else if (column->kind == BYTES)
+		print_bytes(value->number, width);
+	else if (column->kind == ADDRESS)
+		printf(" %#*llx", width, value->number);
+	else if (!has_rate(column->name))
+		printf(" %*lld", width, value->number);
+	/* A failure should show, however long the interval is. */
+	else if (value->rate > 0 && value->rate < 0.1)
+		printf(" %*s", width, "<0.1");
+	else
+		printf(" %*.1f", width, value->rate);
 }
 
 static void print_line(const struct pool *pool)
 {
-	int attr, width;
+	size_t i;
 
 	printf("%-8s", pool->name);
-	for (attr = 0; attr < NR_ATTRS; attr++) {
-		width = attrs[attr].width;
-		if (!width)
-			continue;
-		if (attr == SIZE)
-			print_size(pool->values[attr], width);
-		else if (pool->values[attr] == UNKNOWN)
-			printf(" %*s", width, "-");
-		else if (attr == RESOURCE)
-			printf(" %#*llx", width, pool->values[attr]);
-		else if (!is_rate(attr))
-			printf(" %*lld", width, pool->values[attr]);
-		/* A failure should show, however long the interval is. */
-		else if (pool->rates[attr] > 0 && pool->rates[attr] < 0.1)
-			printf(" %*s", width, "<0.1");
-		else
-			printf(" %*.1f", width, pool->rates[attr]);
-	}
+	for (i = 0; i < NR_COLUMNS; i++)
+		print_cell(&columns[i], find_value(pool, columns[i].name));
 	putchar('\n');
 }
 
 static void print_object(const struct pool *pool, bool first)
 {
-	int attr;
+	const struct value *value = pool->values;
 
 	printf("%c{\"device\":\"%s\"", first ? '[' : ',', pool->name);
-	for (attr = 0; attr < NR_ATTRS; attr++) {
-		printf(",\"%s\":", attrs[attr].name);
-		if (pool->values[attr] == UNKNOWN)
-			printf("null");
+	for (; value < pool->values + pool->nr_values; value++) {
+		bool unknown = value->number == UNKNOWN;
+
+		if (unknown)
+			printf(",\"%s\":null", value->name);
 		else
-			printf("%lld", pool->values[attr]);
-		if (is_rate(attr) && pool->values[attr] == UNKNOWN)
-			printf(",\"%s_per_s\":null", attrs[attr].name);
-		else if (is_rate(attr))
-			printf(",\"%s_per_s\":%.6f", attrs[attr].name, pool->rates[attr]);
+			printf(",\"%s\":%lld", value->name, value->number);
+		if (has_rate(value->name) && unknown)
+			printf(",\"%s_per_s\":null", value->name);
+		else if (has_rate(value->name))
+			printf(",\"%s_per_s\":%.6f", value->name, value->rate);
 	}
 	putchar('}');
 }
@@ -278,7 +381,7 @@ static void print_sample(unsigned long nr)
 		puts(shown ? "]" : "[]");
 	if (!fflush(stdout) && !ferror(stdout))
 		return;
-	/* SIGPIPE can be ignored. Who reads no more wants no message. */
+	/* SIGPIPE may be ignored. A reader that has gone wants no message. */
 	if (errno != EPIPE)
 		err(1, "stdout");
 	exit(0);
@@ -334,7 +437,8 @@ int main(int argc, char **argv)
 	if (optind < argc && isdigit(*argv[optind])) {
 		interval = strtod(argv[optind], &end);
 		if (*end || !(interval >= 0.01 && interval <= 3600))
-			errx(2, "%s: not an interval from 0.01 to 3600 seconds", argv[optind]);
+			errx(2, "%s: not an interval from 0.01 to 3600 seconds",
+			     argv[optind]);
 		optind++;
 	}
 	if (count > 1 && !interval)
@@ -344,7 +448,8 @@ int main(int argc, char **argv)
 	named = optind < argc;
 	for (; optind < argc; optind++) {
 		if (!is_device(argv[optind]))
-			errx(1, "%s: not the name of a device (daxX.Y)", argv[optind]);
+			errx(1, "%s: not the name of a device (daxX.Y)",
+			     argv[optind]);
 		if (access(argv[optind], F_OK))
 			err(1, "%s/%s", dir, argv[optind]);
 		add_pool(argv[optind]);

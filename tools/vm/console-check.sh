@@ -25,6 +25,7 @@ grep -v '^#' "$tools/vm/console-badness" | grep . >"$tmp/bad"
 # - The killing of a test's process that takes all memory, and is named hog.
 # - Lockdep's report on vhost-scsi, which takes the mutex of its TPG and a lock of
 #   configfs in both orders, on any memory. (Lockdep says no more after a report.)
+# - A directory of sysfs that is refused, in the same tests.
 # A bug that another CPU reports meanwhile ends the first two.
 tr -d '\r' <"$1" | awk '
 	function release() {
@@ -33,6 +34,7 @@ tr -d '\r' <"$1" | awk '
 		held = ""
 	}
 	/: vmemmap alloc failure: order:0/ { skip = 80 }
+	/kobject_add_internal failed for transient \(error: -12 / { next }
 	/ invoked oom-killer: / { skip = 200 }
 	/Out of memory: Killed process/ { skip = /\(hog\)/ }
 	/possible circular locking/ { release(); lockdep = 200 }

@@ -26,9 +26,13 @@ dax_bind() {
 	echo dax0.0 >$dax_drv/bind
 }
 
-# dax_pool FILE: print one of the pool's files: block_size cap cache live cached peak
-# ...
-dax_pool() { cat "$dax_dev/transient/$1"; }
+# dax_pool NAME: print a statistic of the pool, or one of its limits.
+dax_pool() {
+	case $1 in
+	cap | cache | longterm) cat "$dax_dev/transient/$1" ;;
+	*) awk -v name="$1" '$1 == name { print $2 }' "$dax_dev/transient/stats" ;;
+	esac
+}
 
 # Prints the hundredths of a second since boot.
 now() { sed 's/ .*//; s/\.//' /proc/uptime; }
@@ -52,8 +56,17 @@ dax_size() { cat $dax_dev/size; }
 vmstat() { awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat; }
 
 # memmap_kib: print the KiB of memmap beyond $unbound, which is nr_memmap_pages without
-# the device. $rest is that figure when the device is bound and nothing is pinned.
+# the device. $rest is that figure when the device is bound and nothing is pinned. It
+# has what leaks; dax_memmap_kib has what the kernel says of this device, the tables of a
+# transient memmap included.
 memmap_kib() { echo $((($(vmstat nr_memmap_pages) - unbound) * 4)); }
+dax_memmap_kib() {
+	if [ -e $dax_dev/transient ]; then
+		echo $(($(dax_pool memmap_bytes) / 1024))
+	else
+		memmap_kib
+	fi
+}
 at_rest() { [ "$(memmap_kib)" = "$rest" ]; }
 
 # no_blocks: the pool keeps spare pages for half a second, so this waits for them to go.

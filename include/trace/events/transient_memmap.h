@@ -9,56 +9,51 @@
 
 DECLARE_EVENT_CLASS(transient_memmap_block,
 
-	TP_PROTO(unsigned long pfn, unsigned int order),
+	TP_PROTO(unsigned long pfn),
 
-	TP_ARGS(pfn, order),
+	TP_ARGS(pfn),
 
 	TP_STRUCT__entry(
 		__field(unsigned long, pfn)
-		__field(unsigned int, order)
 	),
 
 	TP_fast_assign(
 		__entry->pfn = pfn;
-		__entry->order = order;
 	),
 
-	TP_printk("pfn=0x%lx order=%u", __entry->pfn, __entry->order)
+	TP_printk("pfn=0x%lx", __entry->pfn)
 );
 
 /* A pin found no struct pages, and made them. */
 DEFINE_EVENT(transient_memmap_block, transient_memmap_populate,
-	TP_PROTO(unsigned long pfn, unsigned int order),
-	TP_ARGS(pfn, order)
+	TP_PROTO(unsigned long pfn),
+	TP_ARGS(pfn)
 );
 
 /* The struct pages of a block are gone, and their memory is free. */
 DEFINE_EVENT(transient_memmap_block, transient_memmap_free,
-	TP_PROTO(unsigned long pfn, unsigned int order),
-	TP_ARGS(pfn, order)
+	TP_PROTO(unsigned long pfn),
+	TP_ARGS(pfn)
 );
 
 /* A pin found no struct pages, and could not get any. */
 TRACE_EVENT(transient_memmap_fail,
 
-	TP_PROTO(unsigned long pfn, unsigned int order, int error),
+	TP_PROTO(unsigned long pfn, int error),
 
-	TP_ARGS(pfn, order, error),
+	TP_ARGS(pfn, error),
 
 	TP_STRUCT__entry(
 		__field(unsigned long, pfn)
-		__field(unsigned int, order)
 		__field(int, error)
 	),
 
 	TP_fast_assign(
 		__entry->pfn = pfn;
-		__entry->order = order;
 		__entry->error = error;
 	),
 
-	TP_printk("pfn=0x%lx order=%u error=%d", __entry->pfn, __entry->order,
-		  __entry->error)
+	TP_printk("pfn=0x%lx error=%d", __entry->pfn, __entry->error)
 );
 
 #endif /* _TRACE_TRANSIENT_MEMMAP_H */

@@ -3,7 +3,7 @@
 # Check a host with 2 GiB of RAM and 1 TiB of memory without a memmap. Writes KTAP to
 # stdout. Starts a machine of its own.
 #
-# A failure means: memory costs the host more the larger it is although nobody pins it,
+# A failure means: memory that nobody pins costs the host more than 0.004 % of its size,
 # or I/O does not reach all parts of it.
 set -eu
 tools=$(cd "$(dirname "$0")/../.." && pwd)

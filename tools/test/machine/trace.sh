@@ -31,7 +31,7 @@ record() {
 
 # events NAME EVENT NUMBER: the record has exactly so many, each with all of its fields.
 events() {
-	nr=$(grep -c "transient_memmap_$2: *pfn=0x[0-9a-f]* order=9" "$tmp/$1" || :)
+	nr=$(grep -c "transient_memmap_$2: *pfn=0x[0-9a-f]*" "$tmp/$1" || :)
 	[ "$nr" = "$3" ] || { echo "$nr of $2, not $3"; return 1; }
 }
 
@@ -46,7 +46,7 @@ refused() {
 	echo 0 >$dax_dev/transient/cap
 	record refused 1
 	events refused fail "$(dax_pool failed)" && [ "$(dax_pool failed)" -gt 0 ] &&
-		grep -q 'order=9 error=-12$' "$tmp/refused"
+		grep -q 'error=-12$' "$tmp/refused"
 }
 
 # node_pinned: print the number of pins so far on the device's node. Each CPU's part is
@@ -57,16 +57,15 @@ node_pinned() {
 		"/sys/devices/system/node/node$(cat $dax_dev/numa_node)/vmstat"
 }
 
-shows_the_files() {
+shows_the_kernels() {
 	dax_idle 10 || { echo "$(dax_pool live) blocks are live"; return 1; }
 	# Others on the node may pin meanwhile, so its count lies between two readings.
 	before=$(node_pinned)
 	shown=$("$mm" -j dax0.0) || return 1
 	after=$(node_pinned)
-	for file in block_size live cached cap cache peak longterm longterm_cap \
-		populated freed failed flushes; do
-		echo "$shown" | jq -e ".[0].$file == $(dax_pool $file)" >/dev/null ||
-			{ echo "$file: $(dax_pool $file), but $shown"; return 1; }
+	for name in cap cache longterm $(cut -d ' ' -f 1 $dax_dev/transient/stats); do
+		echo "$shown" | jq -e ".[0].$name == $(dax_pool "$name")" >/dev/null ||
+			{ echo "$name: $(dax_pool "$name"), but $shown"; return 1; }
 	done
 	echo "$shown" | jq -e ".[0] | .node_pinned >= $before and .node_pinned <= $after and
 		.populated > 0 and .resource == $((4 << 30))" >/dev/null ||
@@ -97,5 +96,5 @@ ktap_plan 4
 dax_bind transient
 ktap_check 'populate and free, as often as the statistics say' come_and_go
 ktap_check 'bpftrace counts as many' counted_by_bpftrace
-ktap_check 'transient_memmap shows what is in the files' shows_the_files
+ktap_check 'transient_memmap shows what the kernel tells' shows_the_kernels
 ktap_check 'fail, with its reason' refused

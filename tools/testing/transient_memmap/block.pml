@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The life of a block of mm/transient_memmap.c, for the model checker spin
+ * The life of a block of mm/transient_memmap, for the model checker spin
  *
  * Pins come and go, by GUP-fast and by populating, for as long as the range is
- * registered; the pool keeps blocks and drops them whenever it likes; the worker
- * frees; the provider unregisters at any time.  spin tries every interleaving of
- * the steps below.  A step is one statement, or an atomic or d_step; what comes
- * from the C file has the name that it has there.
+ * registered; pins wait at the cap; the pool keeps blocks and drops them whenever
+ * it likes; the worker frees; the provider unregisters at any time. spin tries
+ * every interleaving of the steps below. A step is one statement, or an atomic or
+ * d_step; what comes from core.c and cache.c has the name that it has there.
  *
  * What has to hold:
  *
@@ -14,18 +14,23 @@
  * - A page is freed, and another one mapped in its place, only when no TLB can
  *   hold the old translation: block_free(), block_map().
  * - A link is on one list at a time: llist_add().
- * - The pool is not touched once it was freed: use_pool().
+ * - Pool, states and locks are not touched once the range has gone: use_pool().
  * - At the end nothing is left: unregister().
- * - The end comes, as no process waits for ever: spin's invalid end states.  A
- *   dying block that no work is queued for would be such a wait, for pgmap->ref.
+ * - The end comes, as no process waits for ever: spin's invalid end states. A
+ *   dying block that no work is queued for would be such a wait, for the pgmap's
+ *   ref; or a pin at the cap that nobody serves, with a block dying or idle.
  *
- * Not here: sections and their page tables, the cap, lost wake-ups, and the
- * order in which memory accesses become visible: the steps are sequentially
- * consistent, see the C file for its barriers.
+ * For the latter, pins don't give up. With GIVE_UP they do at any time, as by
+ * a fatal signal or their limit. Who unpins may be preempted for as long as a pin
+ * waits, and whoever ages the cache comes too late for it: queue_worker(),
+ * dropper().
  *
- * Each #ifdef leaves out a precaution, and the checker has to notice, see
- * tools/model.sh; but with OTHERS_QUEUE, pins queue the work now and then, which
- * does no harm, unless NO_RCU_IN_FREE_FOLIO is defined as well.
+ * Not here: spare pages, lost wake-ups, and the order in which memory accesses
+ * become visible: the steps are sequentially consistent, see core.c for its
+ * barriers.
+ *
+ * Each other #ifdef leaves out a precaution, and the checker has to notice, see
+ * tools/test/host/model.sh.
  */
 
 #ifndef PINNERS
@@ -33,6 +38,12 @@
 #endif
 #ifndef BLOCKS
 #define BLOCKS	1
+#endif
+#ifndef CAP
+#define CAP	BLOCKS
+#endif
+#ifndef CACHE
+#define CACHE	1
 #endif
 #define CPUS	2
 
@@ -43,7 +54,7 @@ mtype = { ABSENT, POPULATING, LIVE, HIDDEN, UNMAPPED };
 mtype state[BLOCKS] = ABSENT;	/* sec->state */
 byte ref[BLOCKS];		/* the folio's refcount */
 bool linked[BLOCKS];		/* the folio's link is in use */
-bool kept[BLOCKS];		/* on pool->kept */
+bool kept[BLOCKS];		/* on pool->cached */
 bool mapped[BLOCKS];		/* in sec->ptes */
 byte tlb[BLOCKS];		/* CPUs that may have it cached */
 bool locked;			/* sec->lock, of one section for all */
@@ -51,36 +62,33 @@ bool locked;			/* sec->lock, of one section for all */
 /* The pool */
 byte pgmap_ref = 1;
 bool killed;			/* percpu_ref_kill(&pgmap->ref) */
-bool registered = true;		/* in transient_pools */
-bool gone;			/* kfree(pool) */
-byte cache = 1;
+bool gone;			/* tables and pool are freed */
+byte cache = CACHE;
 byte nr_kept;
 byte dropping;			/* age_work and shrinker at work */
-byte live;			/* the charge */
-byte pages;			/* that the pool has allocated */
-byte dying;			/* pool->dying, a bit for each block */
+byte live;			/* the charges */
+byte pages;			/* that blocks have */
+chan waiters = [PINNERS] of { byte };	/* pool->waiters */
+bool served[PINNERS];
 
-/* pool->free_work; its delay is that steps may take any time */
-bool pending;
-bool running;
-byte flush;			/* runs that flush_delayed_work() waits for */
+/* Of all pools */
+byte nr_waiters;
+byte dying;			/* the list, a bit for each block */
+bool pending;			/* free_work; its delay: steps may take any time */
 
 /* RCU: a bit for each reader, and those that a grace period waits for */
 byte readers;
 byte gp_free;
-byte gp_destroy;
 
 #define BIT(n)		(1 << (n))
 #define ALL_CPUS	(BIT(CPUS) - 1)
-#define WORKER		PINNERS
-#define DROPPER(b)	(PINNERS + 1 + (b))
 
 #define in_transit(b)	(state[b] == POPULATING || state[b] == UNMAPPED)
 #define touch(b)	assert(mapped[b])
 #define use_pool()	assert(!gone)
 
-inline lock() { atomic { !locked -> locked = true } }
-inline unlock() { locked = false }
+inline lock() { atomic { !locked -> use_pool(); locked = true } }
+inline unlock() { d_step { use_pool(); locked = false } }
 
 inline rcu_read_lock(me) { readers = readers | BIT(me) }
 
@@ -88,8 +96,7 @@ inline rcu_read_unlock(me)
 {
 	d_step {
 		readers = readers & ~BIT(me);
-		gp_free = gp_free & ~BIT(me);
-		gp_destroy = gp_destroy & ~BIT(me)
+		gp_free = gp_free & ~BIT(me)
 	}
 }
 
@@ -127,16 +134,10 @@ inline folio_try_get(b)
 	}
 }
 
-inline queue_delayed_work()
-{
-	d_step { use_pool(); pending = true }
-}
-
 /* Needs a bool first. */
 inline llist_add(b)
 {
 	d_step {
-		use_pool();
 		touch(b);
 		assert(!linked[b]);
 		linked[b] = true;
@@ -145,86 +146,122 @@ inline llist_add(b)
 	}
 }
 
-/* transient_memmap_free_folio() */
-inline free_folio(b, me)
+/* With others, but not the one who waits or the worker, it may take long. */
+inline queue_worker(preemptible)
 {
-#ifndef NO_RCU_IN_FREE_FOLIO
-	rcu_read_lock(me);
-#endif
-	touch(b);			/* folio->pgmap */
+	if
+	:: pending = true
+	:: preemptible && nr_waiters > 0 ->
+		nr_waiters == 0;
+		pending = true
+	fi
+}
+
+/* transient_memmap_free_folio() */
+inline free_folio(b, preemptible)
+{
 #ifdef QUEUE_BEFORE_ADD
-	queue_delayed_work();
+	pending = true;
 	llist_add(b);
 #else
 	llist_add(b);
 	if
-	:: first -> queue_delayed_work()
+	:: first -> queue_worker(preemptible)
 	:: else
 	fi;
 #endif
-	first = false;
-#ifndef NO_RCU_IN_FREE_FOLIO
-	rcu_read_unlock(me)
-#endif
+	first = false
 }
 
-inline folio_put(b, me)
+inline folio_put(b, preemptible)
 {
 	put_testzero(b);
 	if
 	:: last ->
 		last = false;
-		free_folio(b, me)
+		free_folio(b, preemptible)
 	:: else
 	fi
 }
 
-/* Keep: needs a bool ok.  Count and add are two steps, as the limit is soft. */
+/* Keep: needs a bool ok. Count and add are two steps, as the limit is soft. */
 inline pool_keep(b)
 {
-	use_pool();
+#ifdef KEEP_LOOKS_FIRST
+	if
+	:: nr_kept >= cache || len(waiters) > 0 ->
+		ok = false
+	:: else ->
+		kept_add(b)
+	fi
+#else
 	if
 	:: nr_kept >= cache ->
 		ok = false
 	:: else ->
-		d_step {
-			assert(!kept[b]);
-			kept[b] = true;
-			nr_kept++;
-			ok = true
-		}
+		kept_add(b);
+		if
+		:: len(waiters) > 0 ->
+			kept_del(b);
+			ok = !ok
+		:: else
+		fi
 	fi
+#endif
 }
 
-/*
- * Whatever drops a block that the pool keeps: age_work, shrinker, a lower cache,
- * a full one, a pin at the cap.  unregister() waits for the first two.
- */
+inline kept_add(b)
+{
+	d_step {
+		use_pool();
+		assert(!kept[b]);
+		kept[b] = true;
+		nr_kept++;
+		ok = true
+	}
+}
+
+/* Sets ok if it was there. */
+inline kept_del(b)
+{
+	d_step {
+		use_pool();
+		ok = kept[b];
+		if
+		:: kept[b] ->
+			kept[b] = false;
+			nr_kept--
+		:: else
+		fi
+	}
+}
+
+/* Ageing and shrinker. unregister() waits for them. */
 proctype dropper(byte b)
 {
 	bool first, last;
 
 end:	do
-	:: d_step {			/* kept_drop() */
-		kept[b] ->
+	:: d_step {			/* drop_any() */
+		kept[b] && nr_waiters == 0 ->
 		use_pool();
 		kept[b] = false;
 		nr_kept--;
 		dropping++
 	   };
-	   folio_put(b, DROPPER(b));
-	   dropping--
+	   folio_put(b, true);
+	   d_step { use_pool(); dropping-- }	/* the list's lock */
 	od
 }
 
 /* Pin */
 
-/* transient_memmap_try_get(), gup_fast_transient_leaf() */
+/* transient_memmap_try_get() */
 inline try_get(b, me)
 {
 	rcu_read_lock(me);
 	if
-	:: state[b] == LIVE ->		/* transient_pfn_live() */
+	:: state[b] == LIVE ->		/* block_pinnable() */
 		/* Anything may happen to the block here. */
 		folio_try_get(b)
 	:: else
@@ -232,23 +269,80 @@ inline try_get(b, me)
 	rcu_read_unlock(me)
 }
 
-inline pool_get(me)
+/* The charge */
+
+inline pool_serve()
 {
-	rcu_read_lock(me);
 	if
-	:: registered ->
-		d_step {		/* percpu_ref_tryget_live_rcu() */
-			use_pool();
-			if
-			:: !killed ->
-				pgmap_ref++;
-				ok = true
-			:: else
-			fi
-		}
+	:: live < CAP && len(waiters) > 0 ->
+		waiters?w;
+		served[w] = true;
+		live++;
+		w = 0
 	:: else
-	fi;
-	rcu_read_unlock(me)
+	fi
+}
+
+inline pool_uncharge()
+{
+	d_step {
+		use_pool();
+		live--;
+#ifndef NO_SERVE
+		pool_serve()
+#endif
+	}
+}
+
+inline pool_drop_some()
+{
+	for (i : 0 .. BLOCKS - 1) {
+		kept_del(i);
+		if
+		:: ok -> folio_put(i, false)
+		:: else
+		fi
+	}
+	i = 0;
+	ok = false
+}
+
+inline pool_wait(me)
+{
+	nr_waiters++;
+	pool_drop_some();
+#ifndef NO_KICK
+	pending = true;			/* transient_free_soon() */
+#endif
+	do
+	:: served[me] -> break
+#ifdef GIVE_UP
+	:: d_step {
+		!served[me] ->
+		waiters??eval(me)
+	   };
+	   break
+#endif
+#if !defined(NO_KICK) && !defined(KICK_ONCE)
+	/* It does so without looking, which would hide that it waits for ever. */
+	:: !served[me] && !pending && dying -> pending = true
+#endif
+	od;
+	nr_waiters--
+}
+
+/* Leaves it in served[]. */
+inline pool_get_page(me)
+{
+	d_step {
+		use_pool();
+		waiters!me;
+		pool_serve()
+	};
+	if
+	:: served[me]
+	:: else -> pool_wait(me)
+	fi
 }
 
 inline block_revive(b)
@@ -281,37 +375,41 @@ inline block_map(b)
 	}
 }
 
-inline block_populate(b)
+inline block_populate(b, me)
 {
-	d_step { use_pool(); live++ };	/* pool_charge() */
-#ifdef OTHERS_QUEUE
+	pool_get_page(me);
 	if
-	:: queue_delayed_work()
-	:: skip
-	fi;
-#endif
-	if
-	:: live--			/* no memory */
-	:: pages++;
-		block_map(b);
-		ref[b] = 2;
-		pool_keep(b);		/* pool_keep_new() */
+	:: served[me] ->
+		served[me] = false;
 		if
-		:: !ok ->
-			put_testzero(b);
-			assert(!last)
-		:: else
-		fi;
-		got = true
+		:: pool_uncharge()	/* no memory */
+		:: pages++;
+			block_map(b);
+			ref[b] = 2;
+			pool_keep(b);	/* pool_keep_new() */
+			if
+			:: !ok ->
+				put_testzero(b);
+				assert(!last)
+			:: else
+			fi;
+			ok = false;
+#ifndef NO_REF_OF_BLOCK
+			pgmap_ref++;	/* percpu_ref_get() */
+#endif
+			got = true
+		fi
+	:: else
 	fi
 }
 
-/* If it is new, then the caller's reference on the pgmap is the block's. */
-inline block_get(b)
+inline block_get(b, me)
 {
 	if				/* block_claim() */
-	:: in_transit(b)		/* a fatal signal */
-	:: atomic { !locked && !in_transit(b) -> locked = true };
+#ifdef GIVE_UP
+	:: in_transit(b)
+#endif
+	:: atomic { !locked && !in_transit(b) -> use_pool(); locked = true };
 		if
 		:: state[b] != ABSENT ->
 			block_revive(b);
@@ -319,14 +417,11 @@ inline block_get(b)
 		:: else ->
 			state[b] = POPULATING;
 			unlock();
-			block_populate(b);
+			block_populate(b, me);
 			lock();
 			if
-			:: got ->
-				state[b] = LIVE;
-				new = true
-			:: else ->
-				state[b] = ABSENT
+			:: got -> state[b] = LIVE
+			:: else -> state[b] = ABSENT
 			fi;
 			unlock()
 		fi
@@ -336,66 +431,39 @@ inline block_get(b)
 /* transient_memmap_populate() */
 inline populate(b, me)
 {
-	pool_get(me);
-	if
-	:: ok ->
-		block_get(b);
+	d_step {			/* get_dev_pagemap() */
 		if
-		:: !new -> pgmap_ref--	/* put_dev_pagemap() */
+		:: !killed ->
+			pgmap_ref++;
+			ok = true
 		:: else
 		fi
-	:: else
-	fi;
-	ok = false;
-	new = false
-}
-
-/*
- * transient_memmap_populate_nowait(): what it does not wait for is a fatal signal, in
- * block_get().  GUP-fast tries to get the block after that.
- */
-inline populate_nowait(b, me)
-{
-	pool_get(me);
+	};
 	if
 	:: ok ->
-		block_get(b);
-		if
-		:: !new -> pgmap_ref--
-		:: else
-		fi;
-		if
-		:: got && ref[b] == 1 ->
-			free_folio(b, me)
-		:: got && ref[b] > 1 ->
-			folio_put(b, me)
-		:: else
-		fi;
-		got = false
+		ok = false;
+		block_get(b, me);
+		pgmap_ref--		/* put_dev_pagemap() */
 	:: else
-	fi;
-	ok = false;
-	new = false
+	fi
 }
 
 /* For ever, or until the provider leaves */
 proctype pinner(byte me)
 {
-	bool got, ok, new, first, last;
-	byte b;
+	bool got, ok, first, last;
+	byte b, i, w;
 
 	do
 	:: select(b : 0 .. BLOCKS - 1);
 	   if
 	   :: try_get(b, me)
 	   :: populate(b, me)
-	   :: populate_nowait(b, me);
-	      try_get(b, me)
 	   fi;
 	   if
 	   :: got ->
 		touch(b);		/* whoever has a reference may */
-		folio_put(b, me);
+		folio_put(b, true);
 		got = false
 	   :: else
 	   fi;
@@ -467,7 +535,7 @@ inline block_unmap(b)
 			clear_ptes(b)
 #else
 			linked[b] = false;
-			free_folio(b, WORKER)
+			free_folio(b, false)
 #endif
 		:: else
 		fi
@@ -500,13 +568,15 @@ inline block_free(b)
 	d_step {
 		use_pool();
 		assert(tlb[b] == 0);
-		pages--			/* mempool_free() */
+		pages--
 	};
-	d_step { use_pool(); live-- };	/* pool_uncharge() */
+	pool_uncharge();		/* pool_put_page() */
 	lock();
 	state[b] = ABSENT;
 	unlock();
+#ifndef NO_REF_OF_BLOCK
 	pgmap_ref--			/* put_dev_pagemap() */
+#endif
 }
 
 #define for_each_in(set, step)						\
@@ -519,20 +589,15 @@ inline block_free(b)
 	b = 0;								\
 	set = 0
 
-/* pool_free_work() */
+/* free_dying() */
 proctype worker()
 {
 	bool ok, first, last, dies;
-	byte b, i, cpu, list, hide, unmapped;
+	byte b, i, cpu, list, hide, unmapped, w;
 
 end:	do
-	:: d_step {
-		pending ->
-		pending = false;
-		running = true
-	   };
+	:: d_step { pending -> pending = false };
 	   d_step {			/* llist_del_all() */
-		use_pool();
 		list = dying;
 		dying = 0
 	   };
@@ -554,13 +619,6 @@ end:	do
 #ifdef NO_FLUSH_BEFORE_FREE
 	   flush_tlb_kernel_range();
 #endif
-	   d_step {
-		running = false;
-		if
-		:: flush > 0 -> flush--
-		:: else
-		fi
-	   }
 	od
 }
 
@@ -569,29 +627,16 @@ proctype unregister()
 {
 	byte i;
 
-	if
-	:: cache = 0			/* transient_memmap_set_cache() */
-	:: skip
-	fi;
-
 	d_step {
 		killed = true;
 		pgmap_ref--
 	};
 	cache = 0;			/* transient_memmap_drain_pool() */
-	pgmap_ref == 0;			/* wait_for_completion(&pgmap->done) */
+	pgmap_ref == 0;
 
-	/* transient_memmap_remove_range() */
-#ifndef NO_FLUSH_WORK
-	flush = pending + running;
-	flush == 0;
-#endif
-	registered = false;
-
-	/* transient_memmap_destroy_pool() */
-	dropping == 0;			/* shrinker_free(), cancel age_work */
-#ifndef NO_RCU_IN_DESTROY
-	synchronize_rcu(gp_destroy);
+	/* transient_memmap_remove_range(), transient_memmap_destroy_pool() */
+#ifndef NO_WAIT_FOR_DROPPERS
+	dropping == 0;			/* pools_lock, shrinker_free() */
 #endif
 	gone = true;
 
@@ -600,7 +645,7 @@ proctype unregister()
 		assert(tlb[i] == 0 && !kept[i] && !linked[i])
 	}
 	assert(live == 0 && pages == 0 && nr_kept == 0 && dying == 0);
-	assert(!pending && !running)
+	assert(nr_waiters == 0 && len(waiters) == 0)
 }
 
 init {

@@ -27,14 +27,13 @@ static char *direct_map;
 static int ram_fd;
 /* The node that memory comes from, if not from the one that is asked for */
 static int ram_nid = NUMA_NO_NODE;
-static bool has_mask;
 static unsigned long nr_totalram = BIT(16);
 
-#define compound_info_has_mask()	has_mask
 #define pfn_to_page(pfn)		(vmemmap + (pfn))
 #define page_to_pfn(page)		((unsigned long)((page) - vmemmap))
 #define page_folio(p)			((struct folio *)compound_head(p))
 #define folio_pfn(folio)		page_to_pfn(&(folio)->page)
+#define pfn_valid(pfn)			false
 #define page_address(p)	((void *)(direct_map + ((p) - ram) * PAGE_SIZE))
 #define page_private(p)			((p)->private)
 #define set_page_private(p, v)		((p)->private = (v))
@@ -46,17 +45,12 @@ static unsigned long nr_totalram = BIT(16);
 #define __folio_set_head(folio)		__set_bit(PG_head, &(folio)->flags)
 #define mm_zero_struct_page(p)		memset(p, 0, sizeof(struct page))
 #define copy_page(to, from)		memcpy(to, from, PAGE_SIZE)
-#define clear_page(p)			memset(p, 0, PAGE_SIZE)
 #define prep_compound_head(p, n) (((struct folio *)(p))->tail.order = (n))
 #define folio_ref_count(folio)		atomic_read(&(folio)->page._refcount)
 #define folio_set_count(folio, n)	set_page_count(&(folio)->page, n)
-#define folio_ref_dec(folio)		folio_ref_add(folio, -1)
+#define folio_ref_inc(folio)		folio_ref_add(folio, 1)
 #define folio_put_testzero(folio)	(!folio_ref_add(folio, -1))
 #define folio_try_get(folio)	atomic_inc_not_zero(&(folio)->page._refcount)
-#define folio_test_owner_2(folio)	\
-	(READ_ONCE((folio)->flags) & BIT(PG_owner_2))
-#define folio_set_owner_2(folio)	\
-	__atomic_fetch_or(&(folio)->flags, BIT(PG_owner_2), 0)
 #define folio_set_referenced(folio)	\
 	__atomic_fetch_or(&(folio)->flags, BIT(PG_referenced), 0)
 #define folio_test_clear_referenced(folio) \
@@ -69,13 +63,13 @@ static inline struct page *compound_head(struct page *page)
 
 	if (!(info & 1))
 		return page;
-	return (void *)(has_mask ? info & (unsigned long)page : info - 1);
+	return (void *)(info & (unsigned long)page);
 }
 
 static inline void prep_compound_tail(struct page *p, struct page *head,
 				      int order)
 {
-	p->compound_info = has_mask ? -sizeof(*p) << order | 1 : (long)head | 1;
+	p->compound_info = -sizeof(*p) << order | 1;
 }
 
 static inline void __init_single_page(struct page *p, unsigned long pfn,
@@ -102,9 +96,7 @@ static inline struct page *alloc_pages_node(int nid, int gfp, int order)
 	struct page *page = ram;
 
 	WARN_ON(nid < 0 || nid >= NR_NODES);
-	if (gfpflags_allow_blocking(gfp))
-		might_sleep();
-	if (should_fail_nowait())
+	if (should_fail())
 		return NULL;
 	while (!atomic_try_cmpxchg(&page->_refcount, &zero, 1)) {
 		zero = 0;
@@ -137,6 +129,7 @@ static struct page *tlb[VMEMMAP_SIZE / PAGE_SIZE];
 static bool tlb_section[NR_SECTIONS], tlb_has_table;
 static bool hotplug_locked;
 static int table_nid; /* that the last page table was asked for */
+static unsigned long nr_tlb_flushes;
 static void (*before_flush)(void);
 static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT };
 
@@ -147,14 +140,6 @@ static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT }
 #define ptep_get(ptep)			(*(ptep))
 #define vmemmap_index(addr, size) (((addr) - (unsigned long)vmemmap) / (size))
 #define pmd_off_k(addr)		(page_tables + vmemmap_index(addr, PMD_SIZE))
-#define pmd_clear(pmd)	(WRITE_ONCE(tlb_has_table, true), *(pmd) = NULL)
-#define virt_to_ptdesc(p)		(p)
-
-static inline void pmd_populate_kernel(struct mm_struct *mm, pte_t **pmd,
-				       pte_t *table)
-{
-	*pmd = table;
-}
 
 static inline void remap(unsigned long addr, pte_t pte)
 {
@@ -211,183 +196,170 @@ static inline void flush_tlb(unsigned long i, unsigned long end)
 	}
 }
 
+static inline void flush_begin(void)
+{
+	__atomic_add_fetch(&nr_tlb_flushes, 1, 0);
+	if (before_flush)
+		before_flush();
+}
+
 static inline void flush_tlb_kernel_range(unsigned long start,
 					  unsigned long end)
 {
-	if (before_flush)
-		before_flush();
+	flush_begin();
 	flush_tlb(vmemmap_index(start, PAGE_SIZE), vmemmap_index(end, PAGE_SIZE));
 }
 
-/* The direct map's share of it, by block */
-static bool direct_tlb[NR_SECTIONS * PAGES_PER_SECTION / PTRS_PER_PTE];
-static bool direct_tlb_any;
+/* The direct map's share of it, by block, and of which GiB it has something */
+static bool direct_tlb[NR_PFNS / PTRS_PER_PTE];
+static bool direct_tlb_gib[NR_PFNS / PTRS_PER_PTE / PTRS_PER_PTE];
 
 static inline void flush_tlb_all(void)
 {
 	/* A flush has to be over when it returns, also if another one is at it. */
 	static spinlock_t lock = MUTEX_INIT;
-	int i;
+	int i, j;
 
-	if (before_flush)
-		before_flush();
+	flush_begin();
 	guard(spinlock)(&lock);
 	for (i = 0; i < NR_SECTIONS; i++)
 		if (READ_ONCE(tlb_section[i]) && xchg(&tlb_section[i], false))
 			flush_tlb(i * PTRS_PER_PTE, (i + 1) * PTRS_PER_PTE);
-	if (xchg(&direct_tlb_any, false))
-		for (i = 0; i < ARRAY_SIZE(direct_tlb); i++)
-			WRITE_ONCE(direct_tlb[i], false);
+	for (i = 0; i < ARRAY_SIZE(direct_tlb_gib); i++)
+		if (READ_ONCE(direct_tlb_gib[i]) &&
+		    xchg(&direct_tlb_gib[i], false))
+			for (j = 0; j < PTRS_PER_PTE; j++)
+				WRITE_ONCE(direct_tlb[i * PTRS_PER_PTE + j], false);
 	WRITE_ONCE(tlb_has_table, false);
 }
 
-/* Out of hotplug, the upper tables are there already: no anchor is missing. */
+/* A table above these is for 512 of them. */
+static void *upper_tables[DIV_ROUND_UP(NR_SECTIONS, PTRS_PER_PTE)];
+
 static inline pte_t *vmemmap_alloc_tables(unsigned long addr, int nid)
 {
-	pte_t **upper = pmd_off_k(ALIGN_DOWN(addr, PUD_SIZE));
+	void **upper = upper_tables + vmemmap_index(addr, PUD_SIZE);
 	pte_t **pmd = pmd_off_k(addr);
-	int i, others = 0;
 
-	for (i = 0; i < PTRS_PER_PTE; i++)
-		others += !!upper[i];
-	WARN_ON(!others && !READ_ONCE(hotplug_locked));
-	WARN_ON(*pmd && !READ_ONCE(hotplug_locked));
+	WARN_ON(!READ_ONCE(hotplug_locked) || *pmd);
 	table_nid = nid;
-	if (!*pmd)
+	if (!*upper)
+		*upper = kzalloc(PAGE_SIZE);
+	if (*upper)
 		*pmd = kzalloc(PAGE_SIZE);
 	return *pmd;
-}
-
-/* It is of kzalloc(), or a page. */
-static inline void pagetable_free(pte_t *table)
-{
-	unsigned long i, nr = ((char *)table - direct_map) / PAGE_SIZE;
-
-	WARN_ON(READ_ONCE(tlb_has_table));
-	for (i = 0; i < PTRS_PER_PTE; i++)
-		WARN_ON(table[i].val);
-	if (nr < NR_RAM)
-		__free_page(ram + nr);
-	else
-		kfree(table);
 }
 
 static inline void vmemmap_free(unsigned long start, unsigned long end,
 				void *altmap)
 {
-	pte_t **pmd;
+	unsigned long i, j, used;
 
-	for (pmd = pmd_off_k(start); pmd <= pmd_off_k(end - 1); *pmd++ = NULL)
-		if (*pmd)
-			pagetable_free(*pmd);
+	WARN_ON(!READ_ONCE(hotplug_locked));
+	for (i = vmemmap_index(start, PMD_SIZE);
+	     i < vmemmap_index(end, PMD_SIZE); i++) {
+		if (!page_tables[i])
+			continue;
+		for (j = 0; j < PTRS_PER_PTE; j++)
+			WARN_ON(page_tables[i][j].val);
+		kfree(page_tables[i]);
+		page_tables[i] = NULL;
+	}
+	for (i = vmemmap_index(start, PUD_SIZE);
+	     i <= vmemmap_index(end - 1, PUD_SIZE); i++) {
+		for (used = j = 0; j < PTRS_PER_PTE; j++)
+			used |= (unsigned long)page_tables[i * PTRS_PER_PTE + j];
+		if (!used && upper_tables[i])
+			kfree(upper_tables[i]);
+		if (!used)
+			upper_tables[i] = NULL;
+	}
 }
-
-/* Nobody walks these tables but the pool. */
-DEFINE_LOCK_GUARD_1(mmap_read_lock, struct mm_struct, (void)_T, (void)_T);
 
 /*
  * The direct map of transient memory, which maps nothing: it has a page table for
- * each GiB, and in that an entry for each block.
+ * each GiB, and in that an entry for each block. What is above stays for good.
  */
 #define pmd_t				struct pmd
+#define pud_t				struct pud
+#define p4d_t				struct p4d
+#define pgd_t				struct pgd
 pmd_t { unsigned long val; };
+pud_t { struct ptdesc *val; };
+p4d_t { pud_t *val; };
+pgd_t { p4d_t *val; };
 
-struct direct_table {
-	struct list_head list;
+struct ptdesc {
+	struct list_head pt_list;
 	pmd_t pmds[PTRS_PER_PTE];
 };
 
 #define PAGES_PER_GIB			(PUD_SIZE / PAGE_SIZE)
-#define NR_GIB		(NR_SECTIONS * PAGES_PER_SECTION / PAGES_PER_GIB)
+#define NR_GIB				(NR_PFNS / PAGES_PER_GIB)
+#define NR_P4D				DIV_ROUND_UP(NR_GIB, PTRS_PER_PTE)
 
-/* A table above these is for fewer GiB than one of vmemmap's. */
-#define GIB_PER_UPPER			32UL
+static p4d_t direct_p4ds[NR_P4D];
+static pgd_t direct_pgd;
 
-static struct direct_table *direct_tables[NR_GIB];
+#define __va(phys)			((void *)(phys))
+#define pgd_offset_k(addr)		((void)(addr), &direct_pgd)
+#define pgd_none(pgd)			(!(pgd).val)
+#define p4d_alloc_one(mm, addr)		(should_fail() ? NULL : direct_p4ds)
+#define pgd_populate_kernel(addr, pgd, p4d)	((pgd)->val = (p4d))
+#define p4d_offset(pgd, addr)	((pgd)->val + (addr) / PUD_SIZE / PTRS_PER_PTE)
+#define p4d_none(p4d)			(!(p4d).val)
+#define pud_alloc_one(mm, addr)	\
+	(should_fail() ? NULL : calloc(PTRS_PER_PTE, sizeof(pud_t)))
+#define p4d_populate_kernel(addr, p4d, pud)	((p4d)->val = (pud))
+#define pud_offset(p4d, addr)	((p4d)->val + (addr) / PUD_SIZE % PTRS_PER_PTE)
+#define pud_none(pud)			(!(pud).val)
+#define pmd_offset(pud, addr)	\
+	((pud)->val->pmds + (addr) / PMD_SIZE % PTRS_PER_PTE)
+#define virt_to_ptdesc(pmd)	\
+	container_of((pmd_t (*)[PTRS_PER_PTE])(pmd), struct ptdesc, pmds)
+#define ptdesc_address(ptdesc)		((ptdesc)->pmds)
+#define pfn_pmd(pfn, prot)		((pmd_t){ (pfn) * PAGE_SIZE })
+#define pmd_mkhuge(pmd)			((pmd_t){ (pmd).val | 1 })
 
-static inline pmd_t *direct_pmd(unsigned long pfn)
+static inline pmd_t *pmd_alloc(struct mm_struct *mm, pud_t *pud,
+			       unsigned long addr)
 {
-	struct direct_table *table = direct_tables[pfn / PAGES_PER_GIB];
-
-	return table ? &table->pmds[pfn % PAGES_PER_GIB / PTRS_PER_PTE] : NULL;
+	if (!pud->val)
+		pud->val = kzalloc(sizeof(*pud->val));
+	return pud->val ? pmd_offset(pud, addr) : NULL;
 }
 
-static inline int transient_direct_map_add(unsigned long start, unsigned long last)
+static inline void pud_clear(pud_t *pud)
 {
-	unsigned long i = start / PAGES_PER_GIB;
-
-	WARN_ON(!READ_ONCE(hotplug_locked));
-	if ((start | (last + 1)) % PAGES_PER_GIB)
-		return -EINVAL;
-	for (; i <= last / PAGES_PER_GIB; i++) {
-		if (should_fail())
-			return -ENOMEM;
-		if (direct_tables[i])
-			return -EBUSY;
-	}
-	return 0;
-}
-
-static inline unsigned long transient_direct_map_end(unsigned long pfn)
-{
-	return ALIGN(pfn + 1, GIB_PER_UPPER * PAGES_PER_GIB);
-}
-
-/* Out of hotplug, another one keeps the table above from being freed. */
-static inline pmd_t *transient_direct_map_table(unsigned long pfn)
-{
-	unsigned long nr = pfn / PAGES_PER_GIB;
-	struct direct_table **table = &direct_tables[nr];
-	int i, others = 0;
-
-	for (i = 0; i < GIB_PER_UPPER; i++)
-		others += !!direct_tables[ALIGN_DOWN(nr, GIB_PER_UPPER) + i];
-	WARN_ON(!others && !READ_ONCE(hotplug_locked));
-	if (!*table)
-		*table = kzalloc(sizeof(**table));
-	return *table ? direct_pmd(pfn) : NULL;
-}
-
-static inline void transient_direct_map_cut(unsigned long pfn,
-					    struct list_head *tables)
-{
-	struct direct_table **table = &direct_tables[pfn / PAGES_PER_GIB];
 	int i;
 
-	if (!*table)
-		return;
 	for (i = 0; i < PTRS_PER_PTE; i++)
-		WARN_ON(READ_ONCE((*table)->pmds[i].val));
+		WARN_ON(READ_ONCE(pud->val->pmds[i].val));
 	WRITE_ONCE(tlb_has_table, true);
-	list_add(&(*table)->list, tables);
-	*table = NULL;
+	pud->val = NULL;
 }
 
-static inline void transient_direct_map_free(struct list_head *tables)
+static inline void pmd_free(struct mm_struct *mm, pmd_t *pmds)
 {
-	struct direct_table *table, *tmp;
-
-	WARN_ON(!list_empty(tables) && READ_ONCE(tlb_has_table));
-	list_for_each_entry_safe(table, tmp, tables, list)
-		kfree(table);
+	WARN_ON(READ_ONCE(tlb_has_table));
+	kfree(virt_to_ptdesc(pmds));
 }
 
-static inline void transient_direct_map_block(pmd_t *pmd, unsigned long pfn)
+static inline void set_pmd(pmd_t *pmdp, pmd_t pmd)
 {
-	WARN_ON(pmd != direct_pmd(pfn) || pfn % PTRS_PER_PTE);
-	WARN_ON(READ_ONCE(pmd->val));
-	WARN_ON(READ_ONCE(direct_tlb[pfn / PTRS_PER_PTE]));
-	WRITE_ONCE(pmd->val, pfn * PAGE_SIZE | 1);
+	WARN_ON(READ_ONCE(pmdp->val));
+	WARN_ON(READ_ONCE(direct_tlb[pmd.val / PMD_SIZE]));
+	WRITE_ONCE(pmdp->val, pmd.val);
 }
 
-static inline void transient_direct_unmap_block(pmd_t *pmd)
+static inline void pmd_clear(pmd_t *pmdp)
 {
-	unsigned long val = READ_ONCE(pmd->val);
+	unsigned long val = READ_ONCE(pmdp->val);
 
 	WARN_ON(!val);
 	WRITE_ONCE(direct_tlb[val / PMD_SIZE], true);
-	(void)xchg(&direct_tlb_any, true);
-	WRITE_ONCE(pmd->val, 0);
+	(void)xchg(&direct_tlb_gib[val / PUD_SIZE], true);
+	WRITE_ONCE(pmdp->val, 0);
 }
 
 /* Sections */
@@ -398,7 +370,7 @@ struct mem_section {
 
 static struct mem_section mem_sections[NR_SECTIONS];
 
-#define valid_section(ms)		((ms)->has_memmap)
+#define valid_section(ms)		((ms) && (ms)->has_memmap)
 #define sparse_index_init(...)		(should_fail() ? -ENOMEM : 0)
 
 static inline struct mem_section *__pfn_to_section(unsigned long pfn)
@@ -423,13 +395,22 @@ struct dev_pagemap {
 	struct range ranges[2];
 };
 
-#define put_dev_pagemap(pgmap)	atomic_add_return(-1, &(pgmap)->ref.count)
+static struct dev_pagemap *pgmap_array[NR_PFNS / PAGES_PER_SUBSECTION];
 
-#define percpu_ref_get(ref)	atomic_add_return(1, &(ref)->count)
+#define percpu_ref_get(ref)		atomic_inc(&(ref)->count)
+/* Nobody may touch it after the last one. */
+#define put_dev_pagemap(pgmap)		atomic_dec(&(pgmap)->ref.count)
 
-static inline bool percpu_ref_tryget_live_rcu(struct percpu_ref *ref)
+static inline struct dev_pagemap *get_dev_pagemap(unsigned long pfn)
 {
-	return !READ_ONCE(ref->dying) && atomic_inc_not_zero(&ref->count);
+	unsigned long i = pfn / PAGES_PER_SUBSECTION;
+	struct dev_pagemap *pgmap;
+
+	guard(rcu)();
+	pgmap = i < ARRAY_SIZE(pgmap_array) ?
+		__atomic_load_n(&pgmap_array[i], __ATOMIC_ACQUIRE) : NULL;
+	return pgmap && !READ_ONCE(pgmap->ref.dying) &&
+	       atomic_inc_not_zero(&pgmap->ref.count) ? pgmap : NULL;
 }
 
 static inline bool pgmap_drained(struct dev_pagemap *pgmap)
@@ -439,14 +420,9 @@ static inline bool pgmap_drained(struct dev_pagemap *pgmap)
 
 static inline void wait_for_completion_state(struct completion *done, int state)
 {
+	WARN_ON(state != TASK_IDLE);
 	while (!pgmap_drained(container_of(done, struct dev_pagemap, done)))
-		usleep(100);
-}
-
-/* Who isn't killed waits itself: it has the clock, see tick(). */
-static inline int wait_for_completion_killable(struct completion *done)
-{
-	return fatal_signal_pending(current) ? -ERESTARTSYS : 0;
+		pass_time();
 }
 
 void transient_memmap_free_folio(struct folio *folio);

@@ -1,58 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tests of mm/transient_memmap.c, built in user space.
+ * Tests of mm/transient_memmap, built in user space
  *
  * They look for what the KUnit tests of the pool cannot well see: they stop it
- * in each state of a block, let each allocation fail, and run it under
- * AddressSanitizer and ThreadSanitizer.
+ * in each state of a block, let each allocation fail, hold the clock, and run it
+ * under AddressSanitizer and ThreadSanitizer.
  */
 #include <getopt.h>
 #include <signal.h>
-#include <sys/syscall.h>
 
-#include "transient_memmap_internal.h"
-#ifndef POOL
-#define POOL "../../../mm/transient_memmap.c"
-#endif
-#include POOL
+#include "harness.h"
 
-static const struct variant {
-	const char *name;
-	unsigned int order;
-	bool has_mask, direct_map;
-} variants[] = {
-	{ "256K", 6, false },
-	{ "256K_mask", 6, true },
-	{ "2M", 9, true },
-	{ "2M_direct_map", 9, true, true },
-}, *variant;
-
-#define BLOCK_NR	BIT(variant->order)
-#define SECTION(n)	((n) * PAGES_PER_SECTION)
 /* Pages of the smallest range, or n of them */
-#define RANGE(n)	\
-	((n) * (variant->direct_map ? PAGES_PER_GIB : PAGES_PER_SECTION))
-#define PER_PAGE	(PAGE_SIZE / sizeof(struct page))
-/* What a pool has when nothing is live: the page of tails, and the reserve */
-#define POOL_PAGES	(1 + RESERVE_NR)
-
-/* Results */
+#define RANGE(n)	((n) * (direct_map_variant ? PAGES_PER_GIB : SECTION(1)))
 
 static char test_name[100];
-static int test_nr, nr_failures;
+static int test_nr;
 static unsigned int seconds = 2, nr_threads = 4;
-
-/* The node that ranges are registered for */
-static int range_nid;
-
-#define EXPECT(cond)							\
-({									\
-	bool __ok = (cond);						\
-									\
-	if (!__ok && __atomic_fetch_add(&nr_failures, 1, 0) < 20)	\
-		printf("# line %d: not so: %s\n", __LINE__, #cond);	\
-	__ok;								\
-})
 
 #define eventually(cond)						\
 ({									\
@@ -83,23 +47,17 @@ static void die(int sig, siginfo_t *info, void *context)
 	bail_out();
 }
 
-/* Time */
+/* Time, which stands still unless it is told to go on */
 
 /* Blocks may be freed with some delay, which is shorter than this. */
-#define SOON	2
-
-static void tick(unsigned long nr)
-{
-	guard(wq)();
-	wq_now += nr;
-}
+#define SOON	2UL
 
 static bool soon(void)
 {
 	struct work_struct *w;
 
 	list_for_each_entry(w, &wq_pending, entry)
-		if (w->due <= wq_now + SOON)
+		if (time_after_eq(now() + SOON, w->due))
 			return true;
 	return false;
 }
@@ -110,10 +68,10 @@ static void settle(void)
 	guard(wq)();
 	while (wq_running || soon()) {
 		if (wq_running || wq_next()) {
+			pthread_cond_broadcast(&wq.cond);
 			wq_wait();
 		} else {
-			wq_now++;
-			pthread_cond_broadcast(&wq.cond);
+			__atomic_fetch_add(&wq_now, 1, __ATOMIC_RELAXED);
 		}
 	}
 }
@@ -125,127 +83,68 @@ static void advance(unsigned long nr)
 	settle();
 }
 
-/* Registering, as memremap_pages() and memunmap_pages() do it */
+static bool clock_stop;
 
-static void remove_ranges(struct dev_pagemap *pgmap, int nr)
+static void *clock_thread(void *unused)
 {
-	while (nr--) {
-		WRITE_ONCE(hotplug_locked, true);
-		transient_memmap_remove_range(pgmap, nr);
-		WRITE_ONCE(hotplug_locked, false);
+	while (!READ_ONCE(clock_stop)) {
+		usleep(3000);
+		tick(1);
 	}
-	transient_memmap_destroy_pool(pgmap);
+	return NULL;
 }
 
-static void kill_pgmap(struct dev_pagemap *pgmap)
+static pthread_t clock_start(void)
 {
-	WRITE_ONCE(pgmap->ref.dying, true);
-	put_dev_pagemap(pgmap);
-	EXPECT(transient_memmap_drain_pool(pgmap, NULL));
+	pthread_t thread;
+
+	clock_stop = false;
+	pthread_create(&thread, NULL, clock_thread, NULL);
+	return thread;
 }
 
-static void unregister(struct dev_pagemap *pgmap)
+static void clock_end(pthread_t thread)
 {
-	kill_pgmap(pgmap);
-	if (EXPECT(eventually((tick(1), pgmap_drained(pgmap)))))
-		remove_ranges(pgmap, pgmap->nr_range);
+	WRITE_ONCE(clock_stop, true);
+	pthread_join(thread, NULL);
 }
 
-static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
-{
-	struct dev_pagemap *pgmap = calloc(1, sizeof(*pgmap));
+/* Registering, with nothing cached, of no fewer pages than it takes */
 
-	pgmap->type = MEMORY_DEVICE_TRANSIENT;
-	pgmap->vmemmap_shift = variant->order;
-	pgmap->flags = variant->direct_map ? PGMAP_TRANSIENT_DIRECT_MAP : 0;
-	atomic_set(&pgmap->ref.count, 1);
-	pgmap->nr_range = 1;
-	pgmap->ranges[0].start = pfn * PAGE_SIZE;
-	pgmap->ranges[0].end = (pfn + nr) * PAGE_SIZE - 1;
-	return pgmap;
-}
-
-/* The pool's copy takes the place of the pgmap. */
-static int register_pgmap(struct dev_pagemap **pgmapp)
-{
-	struct dev_pagemap *pgmap = transient_memmap_create_pool(*pgmapp, range_nid);
-	int i, err = 0;
-
-	free(*pgmapp);
-	*pgmapp = pgmap;
-	if (IS_ERR(pgmap))
-		return PTR_ERR(pgmap);
-	EXPECT(transient_memmap_pgmap(pgmap) == pgmap);
-	for (i = 0; !err && i < pgmap->nr_range; i++) {
-		WRITE_ONCE(hotplug_locked, true);
-		err = transient_memmap_add_range(pgmap, i);
-		WRITE_ONCE(hotplug_locked, false);
-	}
-	if (err)
-		remove_ranges(pgmap, i - 1);
-	return err;
-}
-
-/* With nothing kept, unless the test says so; of no fewer pages than it takes */
 static struct dev_pagemap *register_range(unsigned long pfn, unsigned long nr)
 {
 	struct dev_pagemap *pgmap;
 
-	if (variant->direct_map)
+	if (direct_map_variant)
 		nr = ALIGN(nr, PAGES_PER_GIB);
 	pgmap = new_pgmap(pfn, nr);
-
-	if (!EXPECT(!register_pgmap(&pgmap)))
+	if (!EXPECT(!register_pgmap(pgmap)))
 		bail_out();
-	transient_memmap_set_cache(pgmap, 0);
+	set_limit(pgmap, CACHE, 0);
 	return pgmap;
 }
 
 static struct dev_pagemap *register_caching(unsigned long cache)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct dev_pagemap *pgmap = register_range(0, SECTION(4));
 
-	EXPECT(!transient_memmap_set_cache(pgmap, cache));
+	set_limit(pgmap, CACHE, cache);
 	return pgmap;
-}
-
-static int refused(unsigned long pfn, unsigned long nr)
-{
-	struct dev_pagemap *pgmap = new_pgmap(pfn, nr);
-
-	return register_pgmap(&pgmap);
 }
 
 /* Pinning */
 
-static unsigned long nth(unsigned long n)
+static int try_pin(unsigned long pfn, unsigned int gup_flags)
 {
-	return n * BLOCK_NR;
-}
-
-static int try_pin(unsigned long pfn)
-{
-	struct page *page = transient_memmap_populate(pfn, false);
+	struct page *page = transient_memmap_populate(pfn, gup_flags);
 
 	EXPECT(IS_ERR(page) || page == pfn_to_page(pfn));
 	return PTR_ERR_OR_ZERO(page);
 }
 
-/* With IRQs off, which is no place to sleep; might_sleep() knows of RCU. */
-static struct page *populate_nowait(unsigned long pfn)
-{
-	struct page *page;
-
-	guard(rcu)();
-	if (!transient_memmap_populate_nowait(pfn))
-		return NULL;
-	page = transient_memmap_try_get(pfn);
-	return IS_ERR(page) ? NULL : page;
-}
-
 static struct folio *pin(unsigned long pfn)
 {
-	if (!EXPECT(!try_pin(pfn)))
+	if (!EXPECT(!try_pin(pfn, 0)))
 		bail_out();
 	return page_folio(pfn_to_page(pfn));
 }
@@ -268,141 +167,125 @@ static void use(unsigned long pfn)
 	unpin(pfn);
 }
 
+static void pin_blocks(unsigned long first, unsigned long nr)
+{
+	while (nr--)
+		pin(nth(first++));
+}
+
+static void unpin_blocks(unsigned long first, unsigned long nr)
+{
+	while (nr--)
+		unpin(nth(first++));
+}
+
 /* A pin in another thread, which can be made to wait */
 struct pinner {
 	pthread_t thread;
-	unsigned long pfn;
-	struct task *task;
+	unsigned long pfn, took;
+	unsigned int gup_flags;
+	struct task_struct *task;
 	int ret;
 	bool done;
 };
 
 static void *pinner_thread(void *arg)
 {
-	struct pinner *pinner = arg;
+	struct pinner *p = arg;
+	unsigned long start = jiffies;
 
-	__atomic_store_n(&pinner->task, current, __ATOMIC_SEQ_CST);
-	pinner->ret = try_pin(pinner->pfn);
-	__atomic_store_n(&pinner->done, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&p->task, current, __ATOMIC_SEQ_CST);
+	p->ret = try_pin(p->pfn, p->gup_flags);
+	p->took = jiffies - start;
+	__atomic_store_n(&p->done, true, __ATOMIC_SEQ_CST);
 	return NULL;
 }
 
-static void pinner_start(struct pinner *pinner, unsigned long pfn)
+static void pinner_start(struct pinner *p, unsigned long pfn)
 {
-	*pinner = (struct pinner){ .pfn = pfn };
-	pthread_create(&pinner->thread, NULL, pinner_thread, pinner);
-	while (!__atomic_load_n(&pinner->task, __ATOMIC_SEQ_CST))
+	*p = (struct pinner){ .pfn = pfn };
+	pthread_create(&p->thread, NULL, pinner_thread, p);
+	while (!__atomic_load_n(&p->task, __ATOMIC_SEQ_CST))
 		usleep(100);
 }
 
-static bool pinner_done(struct pinner *pinner)
+static bool pinner_done(struct pinner *p)
 {
-	return __atomic_load_n(&pinner->done, __ATOMIC_SEQ_CST);
+	return __atomic_load_n(&p->done, __ATOMIC_SEQ_CST);
 }
 
-static bool pinner_waits(struct pinner *pinner)
+static bool pinner_sleeps(struct pinner *p)
 {
-	usleep(20000);
-	return !pinner_done(pinner);
+	return !pinner_done(p) && READ_ONCE(p->task->state);
 }
 
-static int pinner_join(struct pinner *pinner)
+/* It waits, and what goes on besides does not end that. */
+static bool pinner_waits(struct pinner *p)
 {
-	pthread_join(pinner->thread, NULL);
-	return pinner->ret;
+	if (!eventually(pinner_done(p) || pinner_sleeps(p)))
+		return false;
+	usleep(2000);
+	return pinner_sleeps(p);
+}
+
+static int pinner_join(struct pinner *p)
+{
+	pthread_join(p->thread, NULL);
+	return p->ret;
+}
+
+/* For who is in an RCU read-side section, where a pin may not be */
+static int pin_elsewhere(unsigned long pfn)
+{
+	struct pinner p;
+
+	pinner_start(&p, pfn);
+	return pinner_join(&p);
+}
+
+/* Tick until @nr pins have ended, or for longer than any may take. */
+static bool pass_limit(struct pinner *p, int nr)
+{
+	unsigned long ticks = 2 * POOL_TIMEOUT;
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		while (!pinner_done(&p[i]) && ticks--) {
+			usleep(500);
+			tick(1);
+		}
+		if (!eventually(pinner_done(&p[i])))
+			return false;
+	}
+	return true;
+}
+
+/* A pin that has to wait for as long as it may; how long that was is checked. */
+static int pin_in_vain(unsigned long pfn)
+{
+	struct pinner p;
+
+	pinner_start(&p, pfn);
+	if (!EXPECT(pass_limit(&p, 1)))
+		bail_out();
+	EXPECT(p.took >= POOL_TIMEOUT && p.took < 2 * POOL_TIMEOUT);
+	return pinner_join(&p);
 }
 
 /* Looking */
 
-static struct transient_memmap_stats stats_of(struct dev_pagemap *pgmap)
+static unsigned int refs(unsigned long pfn)
 {
-	struct transient_memmap_stats stats;
-
-	EXPECT(!transient_memmap_get_stats(pgmap, &stats));
-	return stats;
-}
-
-/* Can it be read, or written?  Asks the machine, not the pool. */
-static bool accessible(void *p, bool write)
-{
-	long len = sizeof(long);
-	char buf[sizeof(long)];
-	int fds[2];
-	bool ret;
-
-	if (pipe(fds))
-		abort();
-	ret = syscall(SYS_write, fds[1], p, len) == len;
-	if (ret && write)
-		ret = syscall(SYS_read, fds[0], p, len) == len;
-	else if (ret)
-		ret = read(fds[0], buf, len) == len;
-	close(fds[0]);
-	close(fds[1]);
-	return ret;
-}
-
-static bool has_struct_page(unsigned long pfn)
-{
-	return accessible(pfn_to_page(pfn), false);
-}
-
-/* Asks the page table; nobody is about to cut it. */
-static bool in_direct_map(unsigned long pfn)
-{
-	pmd_t *pmd = direct_pmd(pfn);
-
-	return pmd && READ_ONCE(pmd->val);
-}
-
-static bool has_direct_table(unsigned long pfn)
-{
-	guard(mutex)(&table_lock);
-	return direct_pmd(pfn);
-}
-
-static bool has_table(unsigned long pfn)
-{
-	guard(mutex)(&table_lock);
-	return page_tables[pfn / PAGES_PER_SECTION];
-}
-
-static enum transient_block_state state_of(unsigned long pfn)
-{
-	struct transient_section *sec;
-
-	guard(rcu)();
-	sec = rcu_dereference(__pfn_to_section(pfn)->transient);
-	return sec ? READ_ONCE(sec->state[transient_slot(pfn)]) : BLOCK_ABSENT;
+	return folio_ref_count(page_folio(pfn_to_page(pfn)));
 }
 
 static void expect_absent(unsigned long pfn)
 {
-	EXPECT(state_of(pfn) == BLOCK_ABSENT);
-	EXPECT(!transient_memmap_live(pfn));
+	EXPECT(state_of(pfn) == BLOCK_ABSENT || state_of(pfn) == BLOCK_NONE);
+	EXPECT(!pfn_has_struct_page(pfn));
+	EXPECT(!transient_memmap_try_get(pfn));
 	EXPECT(!has_struct_page(pfn));
 	EXPECT(!in_direct_map(pfn));
-}
-
-static int expected_nid(void)
-{
-	return range_nid == NUMA_NO_NODE ? numa_mem_id() : range_nid;
-}
-
-/* For who holds a reference */
-static bool page_is_right(struct dev_pagemap *pgmap, unsigned long pfn)
-{
-	struct page *page = pfn_to_page(pfn);
-	struct folio *folio = page_folio(page);
-
-	return in_direct_map(pfn) == variant->direct_map &&
-	       folio_pfn(folio) == ALIGN_DOWN(pfn, BLOCK_NR) &&
-	       folio->pgmap == pgmap && folio->tail.order == variant->order &&
-	       folio_ref_count(folio) > 0 &&
-	       page_to_nid(page) == expected_nid() &&
-	       page_zonenum(page) == ZONE_DEVICE &&
-	       READ_ONCE(page->flags.f) & BIT(PG_reserved) &&
-	       atomic_read(&page->_mapcount) == -1;
 }
 
 /* Stop the worker in its grace period, until rcu_read_unlock(). */
@@ -452,10 +335,9 @@ static void pin_gives_folio_of_a_block(void)
 	EXPECT(folio->flags & BIT(PG_head));
 	for (i = 0; i < BLOCK_NR; i++) {
 		EXPECT(page_is_right(pgmap, nth(3) + i));
-		EXPECT(transient_memmap_live(nth(3) + i));
+		EXPECT(pfn_has_struct_page(nth(3) + i));
 	}
 	EXPECT(state_of(nth(3)) == BLOCK_LIVE);
-	EXPECT(stats_of(pgmap).block_size == BLOCK_NR * PAGE_SIZE);
 	unpin(nth(3));
 	unregister(pgmap);
 }
@@ -465,17 +347,20 @@ static void pages_of_a_block_share_its_folio(void)
 {
 	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct folio *first = pin(0), *last = pin(BLOCK_NR - 1);
+	unsigned long bytes = stat_of(pgmap, BYTES);
 
 	EXPECT(first == last);
 	EXPECT(folio_ref_count(first) == 2);
+	EXPECT(stat_of(pgmap, LIVE) == 1);
+	/* The reserve serves first, then the page allocator. */
+	EXPECT(nr_pages == POOL_PAGES);
+	pin_blocks(1, RESERVE_NR);
 	EXPECT(nr_pages == POOL_PAGES + 1);
-	EXPECT(nr_memmap_pages == 1);
-	EXPECT(pin(nth(1)) != first);
-	EXPECT(nr_pages == POOL_PAGES + 2);
-	EXPECT(stats_of(pgmap).live == 2);
+	EXPECT(nr_memmap_pages == RESERVE_NR + 1);
+	EXPECT(stat_of(pgmap, LIVE) == RESERVE_NR + 1);
+	EXPECT(stat_of(pgmap, BYTES) == bytes + PAGE_SIZE);
 	unpin(0);
-	unpin(0);
-	unpin(nth(1));
+	unpin_blocks(0, RESERVE_NR + 1);
 	unregister(pgmap);
 }
 
@@ -488,6 +373,7 @@ static void only_the_pinned_block_has_struct_pages(void)
 	pin(nth(1));
 	EXPECT(has_struct_page(nth(1)));
 	EXPECT(has_struct_page(nth(2) - 1));
+	EXPECT(in_direct_map(nth(1)) == direct_map_variant);
 	expect_absent(nth(1) - 1);
 	expect_absent(nth(2));
 	unpin(nth(1));
@@ -502,16 +388,15 @@ static void only_live_blocks_are_had_without_populating(void)
 {
 	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 
-	EXPECT(transient_memmap_try_get(1) == ERR_PTR(-ENODATA));
+	EXPECT(!transient_memmap_try_get(1));
 	pin(0);
 	EXPECT(transient_memmap_try_get(1) == pfn_to_page(1));
-	EXPECT(folio_ref_count(page_folio(pfn_to_page(0))) == 2);
-	EXPECT(transient_memmap_try_get(nth(1)) == ERR_PTR(-ENODATA));
-	EXPECT(stats_of(pgmap).populated == 1);
+	EXPECT(refs(0) == 2);
+	EXPECT(!transient_memmap_try_get(nth(1)));
+	EXPECT(stat_of(pgmap, POPULATED) == 1);
 	unpin(0);
-
 	hide(0);
-	EXPECT(transient_memmap_try_get(0) == ERR_PTR(-ENODATA));
+	EXPECT(!transient_memmap_try_get(0));
 	rcu_read_unlock();
 	unregister(pgmap);
 }
@@ -525,47 +410,17 @@ static void shared_tails_cannot_be_written(void)
 	pin(0);
 	for (i = 0; i < BLOCK_NR; i += PER_PAGE)
 		EXPECT(accessible(pfn_to_page(i), true) == (i < PER_PAGE));
-	/* The private tails are not what others see. */
-	pin(nth(1));
-	pfn_to_page(1)->index = 0x77;
-	EXPECT(pfn_to_page(nth(1) + 1)->index != 0x77);
-	unpin(0);
-	unpin(nth(1));
-	/* Nor what blocks are copied from, if no page is left of one. */
-	advance(AGE_PERIOD);
-	EXPECT(nr_pages == POOL_PAGES);
-	pin(nth(2));
-	EXPECT(pfn_to_page(nth(2) + 1)->index != 0x77);
-	unpin(nth(2));
+	/* The private tails are not what others see, nor are copied from. */
+	pin_blocks(1, RESERVE_NR);
+	for (i = 0; i <= RESERVE_NR; i++)
+		EXPECT(pfn_to_page(nth(i) + 1)->index != 7);
+	for (i = 0; i <= RESERVE_NR; i++)
+		pfn_to_page(nth(i) + 1)->index = 7;
+	pin(nth(20));
+	EXPECT(pfn_to_page(nth(20) + 1)->index == 0);
+	unpin(nth(20));
+	unpin_blocks(0, RESERVE_NR + 1);
 	unregister(pgmap);
-}
-
-/* Tails that point to their head would point to that of another block. */
-static void large_blocks_take_masks(void)
-{
-	unsigned long shifts[] = { 0, 6, 8, 9, 10, 18 };
-	struct dev_pagemap *pgmap;
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(shifts); i++) {
-		bool large = has_mask && shifts[i] >= 9;
-
-		pgmap = new_pgmap(0, SECTION(1));
-		pgmap->vmemmap_shift = shifts[i];
-		pgmap->flags = 0;
-		if (!EXPECT(!register_pgmap(&pgmap)))
-			continue;
-		EXPECT(stats_of(pgmap).block_size ==
-		       (large ? SZ_2M : SZ_256K));
-		pin(0);
-		pin(511);
-		EXPECT(stats_of(pgmap).live == (large ? 1 : 2));
-		EXPECT(page_folio(pfn_to_page(511)) ==
-		       (void *)pfn_to_page(large ? 0 : 448));
-		unpin(0);
-		unpin(511);
-		unregister(pgmap);
-	}
 }
 
 static long pages_on_node(int nid)
@@ -587,16 +442,19 @@ static void all_memory_is_of_the_ranges_node(void)
 	for (i = 0; i < ARRAY_SIZE(nids); i++) {
 		range_nid = nids[i];
 		nid = expected_nid();
-		pgmap = register_range(0, SECTION(2));
-		EXPECT(pages_on_node(nid) == POOL_PAGES);
 		table_nid = NUMA_NO_NODE;
-		pin(SECTION(1));
+		pgmap = register_range(0, SECTION(2));
 		EXPECT(table_nid == nid);
+		EXPECT(pages_on_node(nid) == POOL_PAGES);
+		EXPECT(transient_memmap_uses_node(nid));
+		EXPECT(!transient_memmap_uses_node(2));
+		pin_blocks(0, RESERVE_NR + 1);
 		EXPECT(pages_on_node(nid) == POOL_PAGES + 1);
-		EXPECT(page_is_right(pgmap, SECTION(1)));
-		EXPECT(page_is_right(pgmap, SECTION(1) + BLOCK_NR - 1));
-		unpin(SECTION(1));
+		EXPECT(page_is_right(pgmap, 0));
+		EXPECT(page_is_right(pgmap, nth(RESERVE_NR) + 1));
+		unpin_blocks(0, RESERVE_NR + 1);
 		unregister(pgmap);
+		EXPECT(!transient_memmap_uses_node(nid));
 	}
 	range_nid = 0;
 }
@@ -609,42 +467,734 @@ static void all_memory_is_of_the_ranges_node(void)
 static void last_unpin_gives_the_memory_back(void)
 {
 	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	unsigned long nr = RESERVE_NR + 5;
 	int i;
 
-	for (i = 1; i <= 5; i++) {
-		pin(0);
+	for (i = 1; i <= 4; i++) {
+		pin_blocks(0, nr);
 		pin(1);
-		unpin(0);
+		unpin_blocks(0, nr);
 		settle();
 		EXPECT(has_struct_page(0));
-		EXPECT(nr_pages == POOL_PAGES + 1);
+		EXPECT(stat_of(pgmap, LIVE) == 1);
 		unpin(1);
 		settle();
 		expect_absent(0);
-		/* It could serve the next block; half a second, and no more. */
-		EXPECT(nr_pages == POOL_PAGES + 1);
-		EXPECT(nr_memmap_pages == 1);
+		/* They could serve the next blocks; half a second, and no more. */
+		EXPECT(nr_pages == 1 + nr);
 		if (i % 2)
 			continue;
 		advance(AGE_PERIOD);
 		EXPECT(nr_pages == POOL_PAGES);
 		EXPECT(nr_memmap_pages == 0);
-		EXPECT(stats_of(pgmap).populated == i);
-		EXPECT(stats_of(pgmap).freed == i);
+		EXPECT(stat_of(pgmap, POPULATED) == i * nr);
+		EXPECT(stat_of(pgmap, FREED) == i * nr);
 	}
-	EXPECT(stats_of(pgmap).live == 0);
-	EXPECT(stats_of(pgmap).peak == 1);
+	EXPECT(stat_of(pgmap, LIVE) == 0);
+	EXPECT(stat_of(pgmap, PEAK) == nr);
 	unregister(pgmap);
 }
 
-static int try_pin_longterm(unsigned long pfn)
+/* A disk interrupt that ends a bio would deadlock on a lock of the pool. */
+static void last_unpin_may_be_in_an_interrupt(void)
 {
-	struct page *page = transient_memmap_populate(pfn, true);
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 
-	if (!IS_ERR(page))
-		folio_put(page_folio(page));
-	return PTR_ERR_OR_ZERO(page);
+	pin(0);
+	current->irq = true;
+	unpin(0);
+	current->irq = false;
+	settle();
+	expect_absent(0);
+	unregister(pgmap);
 }
+
+/* GUP-fast would read the refcount of a struct page that is not mapped. */
+static void reader_keeps_struct_pages_mapped(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+
+	pin(0);
+	rcu_read_lock();
+	EXPECT(block_pinnable(0));
+	unpin(0);
+	tick(SOON);
+	EXPECT(eventually(state_of(0) != BLOCK_LIVE));
+	usleep(20000);
+	EXPECT(state_of(0) == BLOCK_HIDDEN);
+	if (EXPECT(has_struct_page(0)))
+		EXPECT(!folio_try_get(page_folio(pfn_to_page(0))));
+	rcu_read_unlock();
+	settle();
+	expect_absent(0);
+	unregister(pgmap);
+}
+
+/* As many TLB flushes as blocks would stop all CPUs all the time. */
+static void blocks_that_go_together_share_a_flush(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	unsigned long flushes = stat_of(pgmap, FLUSHES), tlb = nr_tlb_flushes;
+
+	pin_blocks(0, 31);
+	hide(0);
+	unpin_blocks(1, 30);
+	rcu_read_unlock();
+	settle();
+	EXPECT(stat_of(pgmap, FREED) == 31);
+	EXPECT(stat_of(pgmap, FLUSHES) == flushes + 2);
+	EXPECT(nr_tlb_flushes == tlb + 2);
+	unregister(pgmap);
+}
+
+/* Pins of one load, spread over some pools; returns how many flushes it took. */
+static unsigned long flushes_of_pools(int nr_pools)
+{
+	struct dev_pagemap *pgmaps[50];
+	unsigned long held[20] = {}, flushes;
+	unsigned int seed = 1;
+	int i, n;
+
+	for (i = 0; i < nr_pools; i++)
+		pgmaps[i] = register_range(RANGE(i), RANGE(1));
+	flushes = stat_of(pgmaps[0], FLUSHES);
+	for (i = 0; i < 4000; i++) {
+		n = rand_r(&seed) % 200;
+		if (held[i % 20])
+			unpin(held[i % 20]);
+		held[i % 20] = RANGE(n % nr_pools) + nth(n / nr_pools % 64) + 1;
+		pin(held[i % 20]);
+		if (i % 10 == 0)
+			advance(1);
+	}
+	for (i = 0; i < 20; i++)
+		unpin(held[i]);
+	settle();
+	flushes = stat_of(pgmaps[0], FLUSHES) - flushes;
+	for (i = 0; i < nr_pools; i++)
+		unregister(pgmaps[i]);
+	return flushes;
+}
+
+/* Fifty guests would interrupt all CPUs fifty times as often as one. */
+static void pools_share_a_flush(void)
+{
+	unsigned long one = flushes_of_pools(1), many = flushes_of_pools(50);
+
+	printf("# flushes: 1 pool %lu, 50 pools %lu\n", one, many);
+	EXPECT(one > 0 && many * 10 <= one * 12);
+}
+
+/*
+ * A new pin of a dying block
+ */
+
+/* A holder would lose its struct page, or the block would never be freed. */
+static void new_pin_revives_a_block_that_waits_for_the_worker(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+
+	pin_blocks(0, 2);
+	hide(0);
+	unpin(nth(1));
+	EXPECT(state_of(nth(1)) == BLOCK_LIVE);
+	EXPECT(!transient_memmap_try_get(nth(1)));
+	EXPECT(!pin_elsewhere(nth(1)));
+	/* One reference is for the link that the worker will get. */
+	EXPECT(refs(nth(1)) == 2);
+	EXPECT(page_is_right(pgmap, nth(1)));
+	rcu_read_unlock();
+	settle();
+	EXPECT(state_of(nth(1)) == BLOCK_LIVE);
+	EXPECT(refs(nth(1)) == 1);
+	EXPECT(stat_of(pgmap, POPULATED) == 2);
+	EXPECT(stat_of(pgmap, FREED) == 1);
+	unpin(nth(1));
+	settle();
+	expect_absent(nth(1));
+	unregister(pgmap);
+}
+
+/* The same, or one I/O after the other would wait for grace periods. */
+static void new_pin_revives_a_hidden_block(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+
+	pin(0);
+	hide(0);
+	EXPECT(!pin_elsewhere(1));
+	EXPECT(state_of(0) == BLOCK_LIVE);
+	/* One reference is for the worker, who has the link. */
+	EXPECT(refs(0) == 2);
+	EXPECT(page_is_right(pgmap, 1));
+	rcu_read_unlock();
+	settle();
+	EXPECT(state_of(0) == BLOCK_LIVE);
+	EXPECT(refs(0) == 1);
+	EXPECT(stat_of(pgmap, FREED) == 0);
+	unpin(0);
+	settle();
+	expect_absent(0);
+	EXPECT(stat_of(pgmap, POPULATED) == 1);
+	EXPECT(stat_of(pgmap, FREED) == 1);
+	unregister(pgmap);
+}
+
+/* The block would be freed twice, or under its next holder, or not at all. */
+static void block_dies_again_while_hidden(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	int i;
+
+	pin(0);
+	hide(0);
+	for (i = 0; i < 3; i++) {
+		EXPECT(!pin_elsewhere(0));
+		unpin(0);
+	}
+	/* Others die meanwhile: the lists must not mix. */
+	EXPECT(!pin_elsewhere(nth(1)));
+	unpin(nth(1));
+	rcu_read_unlock();
+	settle();
+	expect_absent(0);
+	expect_absent(nth(1));
+	EXPECT(stat_of(pgmap, POPULATED) == 2);
+	EXPECT(stat_of(pgmap, FREED) == 2);
+	unregister(pgmap);
+}
+
+/* A block that is used again and again would be made again and again. */
+static void revived_block_is_kept(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+
+	pin(0);
+	hide(0);
+	WRITE_ONCE(pgmap->transient_pool->cache, 4);
+	EXPECT(!pin_elsewhere(0));
+	rcu_read_unlock();
+	settle();
+	EXPECT(stat_of(pgmap, CACHED) == 1);
+	unpin(0);
+	settle();
+	EXPECT(state_of(0) == BLOCK_LIVE);
+	pin_and_unpin(0);
+	EXPECT(stat_of(pgmap, POPULATED) == 1);
+	unregister(pgmap);
+}
+
+/* A CPU would use the last page that was mapped, after it was freed. */
+static void pin_waits_for_the_flush(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner p;
+
+	pin(0);
+	unmap(0);
+	EXPECT(!has_struct_page(0));
+	EXPECT(!in_direct_map(0));
+	EXPECT(READ_ONCE(direct_tlb[0]) == direct_map_variant);
+	EXPECT(!transient_memmap_try_get(0));
+	pinner_start(&p, 1);
+	EXPECT(pinner_waits(&p));
+	EXPECT(state_of(0) == BLOCK_UNMAPPED);
+	flush_go();
+	EXPECT(!pinner_join(&p));
+	EXPECT(page_is_right(pgmap, 1));
+	EXPECT(!READ_ONCE(direct_tlb[0]));
+	EXPECT(stat_of(pgmap, POPULATED) == 2);
+	unpin(1);
+	unregister(pgmap);
+}
+
+/* Start pins of one absent block, of which one populates, and waits. */
+static void start_together(struct pinner *p, int nr, unsigned long pfn)
+{
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		pinner_start(&p[i], pfn + i);
+		EXPECT(pinner_waits(&p[i]));
+	}
+	EXPECT(state_of(pfn) == BLOCK_POPULATING);
+}
+
+/* Two pins would map a page each, and one of them would be lost. */
+static void pins_of_one_block_populate_once(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner p[4];
+	int i;
+
+	set_limit(pgmap, CAP, 1);
+	pin(0);
+	hide(0);
+	start_together(p, 4, nth(1));
+	EXPECT(!transient_memmap_try_get(nth(1)));
+	rcu_read_unlock();
+	for (i = 0; i < 4; i++)
+		EXPECT(!pinner_join(&p[i]));
+	EXPECT(refs(nth(1)) == 4);
+	EXPECT(stat_of(pgmap, POPULATED) == 2);
+	for (i = 0; i < 4; i++)
+		unpin(nth(1));
+	unregister(pgmap);
+}
+
+/* A process could not be killed, nor a device be unbound from it. */
+static void fatal_signal_ends_the_wait(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner p[3];
+
+	/* For the flush, */
+	pin(0);
+	unmap(0);
+	pinner_start(&p[0], 0);
+	EXPECT(pinner_waits(&p[0]));
+	kill_task(p[0].task);
+	EXPECT(pinner_join(&p[0]) == -EINTR);
+	flush_go();
+	settle();
+
+	/* for another's populating, and at the cap, where others stay. */
+	set_limit(pgmap, CAP, 1);
+	pin(0);
+	start_together(p, 2, nth(1));
+	pinner_start(&p[2], nth(2));
+	EXPECT(pinner_waits(&p[2]));
+	kill_task(p[1].task);
+	EXPECT(pinner_join(&p[1]) == -EINTR);
+	EXPECT(pinner_waits(&p[0]));
+	kill_task(p[0].task);
+	EXPECT(pinner_join(&p[0]) == -EINTR);
+	expect_absent(nth(1));
+	EXPECT(pinner_waits(&p[2]));
+	unpin(0);
+	EXPECT(!pinner_join(&p[2]));
+	EXPECT(stat_of(pgmap, FAILED) == 0);
+	unpin(nth(2));
+	settle();
+	EXPECT(stat_of(pgmap, LIVE) == 0);
+	unregister(pgmap);
+}
+
+/*
+ * The cap
+ */
+
+/* A guest could take all of the host's memory by I/O. */
+static void cap_limits_live_blocks(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+
+	set_limit(pgmap, CAP, 3);
+	pin_blocks(0, 3);
+	EXPECT(pin_in_vain(nth(3)) == -ENOMEM);
+	expect_absent(nth(3));
+	pin(nth(1));
+	EXPECT(stat_of(pgmap, FAILED) == 1);
+	/* Below what is live: no new ones until there is room. */
+	set_limit(pgmap, CAP, 2);
+	unpin(nth(0));
+	settle();
+	EXPECT(pin_in_vain(nth(3)) == -ENOMEM);
+	unpin(nth(2));
+	settle();
+	pin_and_unpin(nth(3));
+	unpin(nth(1));
+	unpin(nth(1));
+	unregister(pgmap);
+}
+
+/* An operator who sizes the cap by the peak would size it wrong. */
+static void peak_is_the_most_that_was_live(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	int i;
+
+	for (i = 1; i <= 5; i++) {
+		pin_blocks(0, i);
+		EXPECT(stat_of(pgmap, LIVE) == i);
+		EXPECT(stat_of(pgmap, PEAK) == i);
+		unpin_blocks(0, i);
+		settle();
+		EXPECT(stat_of(pgmap, LIVE) == 0);
+	}
+	/* What waits at the cap is not live. */
+	set_limit(pgmap, CAP, 5);
+	pin_blocks(0, 5);
+	EXPECT(pin_in_vain(nth(5)) == -ENOMEM);
+	EXPECT(stat_of(pgmap, PEAK) == 5);
+	unpin_blocks(0, 5);
+	unregister(pgmap);
+}
+
+/*
+ * A host whose operator has set nothing would lose its memory to a hostile guest,
+ * or have pins that stay for ever.
+ */
+static void defaults_are_bounded(void)
+{
+	unsigned long ram[] = { BIT(16), 1024, 63, 0 };
+	unsigned long caps[] = { 1024, 16, 1, 1 };
+	struct dev_pagemap *pgmap;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ram); i++) {
+		nr_totalram = ram[i];
+		pgmap = new_pgmap(0, RANGE(1));
+		if (!EXPECT(!register_pgmap(pgmap)))
+			continue;
+		EXPECT(transient_memmap_get_limit(pgmap, TRANSIENT_MEMMAP_CAP) ==
+		       caps[i]);
+		EXPECT(transient_memmap_get_limit(pgmap, TRANSIENT_MEMMAP_CACHE) ==
+		       caps[i] / 2);
+		EXPECT(!transient_memmap_get_limit(pgmap,
+						   TRANSIENT_MEMMAP_LONGTERM));
+		unregister(pgmap);
+	}
+	nr_totalram = BIT(16);
+}
+
+/* A guest at its limit would make the I/O of all others fail. */
+static void limits_of_one_pool_leave_the_other(void)
+{
+	struct dev_pagemap *full = register_range(0, RANGE(1));
+	struct dev_pagemap *other = register_range(RANGE(1), RANGE(1));
+	unsigned long pfn = RANGE(1);
+	struct pinner p;
+	int i;
+
+	set_limit(full, CAP, 2);
+	pin_blocks(0, 2);
+	pinner_start(&p, nth(2));
+	for (i = 0; i < 4; i++)
+		pin(pfn + nth(i));
+	EXPECT(pinner_waits(&p));
+	EXPECT(stat_of(full, LIVE) == 2);
+	EXPECT(stat_of(other, LIVE) == 4);
+	kill_task(p.task);
+	pinner_join(&p);
+
+	/* The same without memory: each has its reserve. */
+	set_limit(full, CAP, ULONG_MAX);
+	WRITE_ONCE(fail_all, true);
+	pin_blocks(2, RESERVE_NR - 2);
+	EXPECT(pin_in_vain(nth(20)) == -ENOMEM);
+	for (i = 4; i < RESERVE_NR; i++)
+		pin(pfn + nth(i));
+	EXPECT(stat_of(full, FAILED) == 1 && stat_of(other, FAILED) == 0);
+	WRITE_ONCE(fail_all, false);
+
+	unpin_blocks(0, RESERVE_NR);
+	for (i = 0; i < RESERVE_NR; i++)
+		unpin(pfn + nth(i));
+	unregister(full);
+	unregister(other);
+}
+
+/* The operator could not stop a device from using memory. */
+static void cap_of_zero_refuses_pins(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+
+	pin(0);
+	set_limit(pgmap, CAP, 0);
+	/* At once, as there is nothing to wait for. */
+	EXPECT(try_pin(nth(1), 0) == -ENOMEM);
+	pin(0);
+	unpin(0);
+	unpin(0);
+	settle();
+	EXPECT(try_pin(0, 0) == -ENOMEM);
+	set_limit(pgmap, CAP, ULONG_MAX);
+	pin_and_unpin(0);
+	unregister(pgmap);
+}
+
+/* Pins would fail for blocks that nobody uses. */
+static void pin_at_the_cap_takes_idle_blocks(void)
+{
+	struct dev_pagemap *pgmap = register_caching(100);
+	int i;
+
+	set_limit(pgmap, CAP, 4);
+	for (i = 0; i < 20; i++)
+		use(nth(i));
+	EXPECT(stat_of(pgmap, FAILED) == 0);
+	EXPECT(stat_of(pgmap, PEAK) == 4);
+	settle();
+	pin_blocks(0, 4);
+	EXPECT(pin_in_vain(nth(4)) == -ENOMEM);
+	for (i = 0; i < 4; i++)
+		EXPECT(page_is_right(pgmap, nth(i)));
+	unpin_blocks(0, 4);
+	unregister(pgmap);
+}
+
+/*
+ * One pin too many would empty the cache of all other users, or take as long as
+ * the cache is large.
+ */
+static void pin_at_the_cap_gives_up_few_blocks(void)
+{
+	struct dev_pagemap *pgmap = register_caching(200);
+	int i;
+
+	set_limit(pgmap, CAP, 200);
+	/* One that is served: all are idle. */
+	for (i = 0; i < 200; i++)
+		pin_and_unpin(nth(i));
+	pin_and_unpin(nth(200));
+	settle();
+	EXPECT(stat_of(pgmap, CACHED) >= 200 - 64);
+	/* One that is refused: all are pinned. */
+	pin_blocks(0, 200);
+	EXPECT(stat_of(pgmap, LIVE) == 200);
+	i = stat_of(pgmap, CACHED);
+	EXPECT(pin_in_vain(nth(201)) == -ENOMEM);
+	EXPECT(stat_of(pgmap, CACHED) >= i - 64);
+	unpin_blocks(0, 200);
+	unregister(pgmap);
+}
+
+/* Pins would fail for blocks that are about to go. */
+static void pin_at_the_cap_waits_for_a_dying_block(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner p;
+
+	set_limit(pgmap, CAP, 1);
+	pin(0);
+	hide(0);
+	pinner_start(&p, nth(1));
+	EXPECT(pinner_waits(&p));
+	rcu_read_unlock();
+	EXPECT(!pinner_join(&p));
+	/* It does not wait for a batch, nor in a slow grace period. */
+	EXPECT(p.took == 0);
+	pinner_start(&p, nth(2));
+	EXPECT(pinner_waits(&p));
+	unpin(nth(1));
+	EXPECT(!pinner_join(&p));
+	EXPECT(p.took == 0);
+	EXPECT(nr_expedited > 0);
+	EXPECT(stat_of(pgmap, FAILED) == 0);
+	unpin(nth(2));
+	unregister(pgmap);
+}
+
+/* Under load, some guest's I/O would time out while that of newcomers is done. */
+static void pins_at_the_cap_are_served_in_order(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner p[6];
+	int i;
+
+	set_limit(pgmap, CAP, 1);
+	pin(0);
+	for (i = 0; i < 6; i++) {
+		pinner_start(&p[i], nth(i + 1));
+		EXPECT(pinner_waits(&p[i]));
+	}
+	for (i = 0; i < 6; i++) {
+		unpin(nth(i));
+		EXPECT(!pinner_join(&p[i]));
+		if (i < 5)
+			EXPECT(pinner_waits(&p[i + 1]));
+		EXPECT(stat_of(pgmap, LIVE) == 1);
+	}
+	unpin(nth(6));
+	unregister(pgmap);
+}
+
+/* An operator who raises the cap for I/O that hangs would not help it. */
+static void raised_cap_serves_those_who_wait(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner p[4];
+	int i;
+
+	set_limit(pgmap, CAP, 1);
+	pin(0);
+	for (i = 0; i < 4; i++) {
+		pinner_start(&p[i], nth(i + 1));
+		EXPECT(pinner_waits(&p[i]));
+	}
+	set_limit(pgmap, CAP, 2);
+	EXPECT(!pinner_join(&p[0]));
+	EXPECT(pinner_waits(&p[1]));
+	set_limit(pgmap, CAP, 4);
+	EXPECT(!pinner_join(&p[1]));
+	EXPECT(!pinner_join(&p[2]));
+	EXPECT(pinner_waits(&p[3]));
+	unpin(0);
+	EXPECT(!pinner_join(&p[3]));
+	unpin_blocks(1, 4);
+	unregister(pgmap);
+}
+
+/* A process would hang for as many seconds as it has threads. */
+static void pins_of_one_block_share_one_limit(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner p[6];
+	int i;
+
+	set_limit(pgmap, CAP, 1);
+	pin(0);
+	start_together(p, 6, nth(1));
+	EXPECT(pass_limit(p, 6));
+	for (i = 0; i < 6; i++) {
+		EXPECT(pinner_join(&p[i]) == -ENOMEM);
+		EXPECT(p[i].took >= POOL_TIMEOUT);
+		EXPECT(p[i].took < POOL_TIMEOUT + 50);
+	}
+	EXPECT(stat_of(pgmap, FAILED) == 6);
+	expect_absent(nth(1));
+	unpin(0);
+	settle();
+	pin_and_unpin(nth(1));
+	unregister(pgmap);
+}
+
+/* Preempt who unpins at the worst moment: a task that sets stalled to itself. */
+static struct task_struct *stalled;
+
+static void stall(void)
+{
+	while (__atomic_load_n(&stalled, __ATOMIC_SEQ_CST) == current)
+		usleep(100);
+}
+
+static void *stalled_unpin(void *pfn)
+{
+	__atomic_store_n(&stalled, current, __ATOMIC_SEQ_CST);
+	unpin((unsigned long)pfn);
+	return NULL;
+}
+
+/* I/O would fail because a process of low priority was preempted. */
+static void preempted_unpin_strands_nobody(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner p;
+	pthread_t thread;
+	int i;
+
+	set_limit(pgmap, CAP, 1);
+	before_queue = stall;
+	for (i = 0; i < 2; i++) {
+		pin(0);
+		/* Who waits comes before the unpin, or after it. */
+		if (!i)
+			pinner_start(&p, nth(1));
+		EXPECT(i || pinner_waits(&p));
+		pthread_create(&thread, NULL, stalled_unpin, NULL);
+		EXPECT(eventually(READ_ONCE(dying.first)));
+		if (i)
+			pinner_start(&p, nth(1));
+		EXPECT(pass_limit(&p, 1));
+		EXPECT(!pinner_join(&p));
+		EXPECT(p.took < POOL_TIMEOUT);
+		__atomic_store_n(&stalled, NULL, __ATOMIC_SEQ_CST);
+		pthread_join(thread, NULL);
+		unpin(nth(1));
+		settle();
+	}
+	before_queue = NULL;
+	EXPECT(stat_of(pgmap, FAILED) == 0);
+	unregister(pgmap);
+}
+
+/* Whoever is slow would have a backtrace in the log for each pin that fails. */
+static void time_may_pass_at_any_point(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	pthread_t clock = clock_start();
+	int i;
+
+	set_limit(pgmap, CAP, 1);
+	pin(0);
+	for (i = POOL_TIMEOUT / 8; i < POOL_TIMEOUT * 2; i += 7) {
+		WRITE_ONCE(time_flies, i);
+		EXPECT(try_pin(nth(1), 0) == -ENOMEM);
+	}
+	WRITE_ONCE(time_flies, 0);
+	clock_end(clock);
+	unpin(0);
+	unregister(pgmap);
+}
+
+static bool crowd_stop;
+static unsigned long crowd_pins;
+
+static void *crowd_thread(void *arg)
+{
+	unsigned int seed = (long)arg;
+	unsigned long pfn;
+
+	while (!READ_ONCE(crowd_stop)) {
+		pfn = nth(rand_r(&seed) % 64) + rand_r(&seed) % BLOCK_NR;
+		if (!EXPECT(!try_pin(pfn, 0)))
+			break;
+		if (rand_r(&seed) % 2)
+			folio_set_referenced(page_folio(pfn_to_page(pfn)));
+		if (rand_r(&seed) % 4 == 0)
+			usleep(rand_r(&seed) % 300);
+		unpin(pfn);
+		__atomic_add_fetch(&crowd_pins, 1, 0);
+		if (rand_r(&seed) % 16 == 0)
+			usleep(rand_r(&seed) % 1000);
+	}
+	return NULL;
+}
+
+/* Threads that hold one block each, for a while */
+static void crowd(int nr, unsigned long cap, unsigned long cache)
+{
+	struct dev_pagemap *pgmap = register_caching(cache);
+	pthread_t threads[16], clock = clock_start();
+	unsigned int round = 10 * seconds;
+	int i;
+
+	set_limit(pgmap, CAP, cap);
+	crowd_pins = 0;
+	crowd_stop = false;
+	for (i = 0; i < nr; i++)
+		pthread_create(&threads[i], NULL, crowd_thread,
+			       (void *)(i + 1L));
+	while (round-- && !READ_ONCE(nr_failures))
+		usleep(10000);
+	WRITE_ONCE(crowd_stop, true);
+	for (i = 0; i < nr; i++)
+		pthread_join(threads[i], NULL);
+	clock_end(clock);
+	EXPECT(stat_of(pgmap, PEAK) <= cap);
+	EXPECT(stat_of(pgmap, FAILED) == 0);
+	unregister(pgmap);
+	printf("# %d threads, cap %lu, cache %lu: %lu pins\n", nr, cap, cache,
+	       crowd_pins);
+}
+
+/* I/O that fits the cap would fail now and then, under load. */
+static void nobody_starves_at_the_cap(void)
+{
+	unsigned long cap;
+
+	for (cap = 1; cap <= 8 && !nr_failures; cap *= 2) {
+		crowd(cap, cap, 0);
+		crowd(cap, cap, cap);
+		/* More than there is room for take turns. */
+		crowd(8, cap, cap / 2);
+	}
+}
+
+/*
+ * Memory errors, and long-term pins
+ */
 
 /* I/O would bring bad data, or 2 MiB would be lost with a page. */
 static void poisoned_page_is_refused_and_neighbours_are_not(void)
@@ -652,17 +1202,19 @@ static void poisoned_page_is_refused_and_neighbours_are_not(void)
 	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 
 	transient_memmap_poison(nth(1));
-	EXPECT(try_pin(nth(1)) == -EHWPOISON);
-	EXPECT(stats_of(pgmap).populated == 0);
+	EXPECT(try_pin(nth(1), FOLL_HWPOISON) == -EHWPOISON);
+	EXPECT(try_pin(nth(1), 0) == -EFAULT);
+	EXPECT(stat_of(pgmap, POPULATED) == 0);
 	pin(nth(1) + 1);
 	EXPECT(state_of(nth(1)) == BLOCK_LIVE_POISONED);
 
 	pin(0);
 	transient_memmap_poison(3);
 	EXPECT(state_of(0) == BLOCK_LIVE_POISONED);
-	EXPECT(transient_memmap_live(0));
-	EXPECT(try_pin(3) == -EHWPOISON);
-	EXPECT(transient_memmap_try_get(4) == ERR_PTR(-ENODATA));
+	EXPECT(pfn_has_struct_page(0));
+	EXPECT(try_pin(3, FOLL_HWPOISON) == -EHWPOISON);
+	EXPECT(try_pin(3, FOLL_LONGTERM) == -EFAULT);
+	EXPECT(!transient_memmap_try_get(4));
 	pin(4);
 	EXPECT(!transient_memmap_unpoison(3));
 	EXPECT(transient_memmap_unpoison(3) == -EIO);
@@ -674,6 +1226,9 @@ static void poisoned_page_is_refused_and_neighbours_are_not(void)
 	unpin(3);
 	unpin(nth(1) + 1);
 	unregister(pgmap);
+	/* It stays so without an owner; what is nobody's is not noted. */
+	transient_memmap_poison(5);
+	EXPECT(transient_memmap_unpoison(5) == -EIO);
 	EXPECT(!transient_memmap_unpoison(nth(1)));
 }
 
@@ -692,18 +1247,10 @@ static void poison_elsewhere(unsigned long pfn)
 	pthread_join(thread, NULL);
 }
 
-static int pin_elsewhere(unsigned long pfn)
-{
-	struct pinner pinner;
-
-	pinner_start(&pinner, pfn);
-	return pinner_join(&pinner);
-}
-
 static void expect_poisoned_and_live(unsigned long pfn, unsigned long bad)
 {
 	EXPECT(state_of(pfn) == BLOCK_LIVE_POISONED);
-	EXPECT(pin_elsewhere(bad) == -EHWPOISON);
+	EXPECT(pin_elsewhere(bad) == -EFAULT);
 	EXPECT(!pin_elsewhere(bad + 1));
 	unpin(bad + 1);
 	EXPECT(!transient_memmap_unpoison(bad));
@@ -714,19 +1261,19 @@ static void expect_poisoned_and_live(unsigned long pfn, unsigned long bad)
 static void poison_counts_in_any_state(void)
 {
 	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	struct pinner pinner;
+	struct pinner p;
 
 	/* Hidden, and revived */
 	pin(0);
 	hide(0);
 	poison_elsewhere(3);
 	EXPECT(state_of(0) == BLOCK_HIDDEN);
-	EXPECT(pin_elsewhere(3) == -EHWPOISON);
+	EXPECT(pin_elsewhere(3) == -EFAULT);
 	EXPECT(state_of(0) == BLOCK_HIDDEN);
 	EXPECT(!pin_elsewhere(2));
 	rcu_read_unlock();
 	expect_poisoned_and_live(0, 3);
-	EXPECT(stats_of(pgmap).populated == 1);
+	EXPECT(stat_of(pgmap, POPULATED) == 1);
 
 	/* Unmapped, and populated again */
 	settle();
@@ -740,15 +1287,14 @@ static void poison_counts_in_any_state(void)
 	expect_poisoned_and_live(0, 3);
 
 	/* Populating, as it waits at the cap */
-	EXPECT(!transient_memmap_set_cap(pgmap, 1));
+	set_limit(pgmap, CAP, 1);
 	settle();
 	hide(0);
-	pinner_start(&pinner, nth(1) + 2);
-	EXPECT(eventually(state_of(nth(1)) == BLOCK_POPULATING));
+	start_together(&p, 1, nth(1) + 2);
 	poison_elsewhere(nth(1) + 3);
 	EXPECT(state_of(nth(1)) == BLOCK_POPULATING);
 	rcu_read_unlock();
-	EXPECT(!pinner_join(&pinner));
+	EXPECT(!pinner_join(&p));
 	expect_poisoned_and_live(nth(1), nth(1) + 3);
 	unpin(nth(1));
 	unregister(pgmap);
@@ -760,441 +1306,33 @@ static void poison_takes_no_failure(void)
 	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 
 	pin(0);
-	fail_all = true;
+	WRITE_ONCE(fail_all, true);
 	transient_memmap_poison(3);
-	fail_all = false;
+	WRITE_ONCE(fail_all, false);
 	expect_poisoned_and_live(0, 3);
 	unpin(0);
 	unregister(pgmap);
 }
 
-/* Registered buffers would hold what I/O needs, or hold it uncounted. */
-static void longterm_pins_have_a_cap(void)
+/* Registered buffers would hold for good what I/O needs, without permission. */
+static void longterm_pins_are_allowed_or_not(void)
 {
 	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 
-	EXPECT(try_pin_longterm(0) == -EOPNOTSUPP);
-	EXPECT(stats_of(pgmap).populated == 0);
-	transient_memmap_set_longterm_cap(pgmap, 1);
-	pin(0);
-	EXPECT(stats_of(pgmap).longterm == 0);
-	EXPECT(!try_pin_longterm(0));
-	EXPECT(!try_pin_longterm(1));
-	EXPECT(stats_of(pgmap).longterm == 1);
-	EXPECT(try_pin_longterm(nth(1)) == -ENOMEM);
-	unpin(0);
-	EXPECT(!try_pin_longterm(nth(1)));
-	advance(SOON);
-	EXPECT(stats_of(pgmap).longterm == 0);
-	EXPECT(stats_of(pgmap).live == 0);
-	unregister(pgmap);
-}
-
-/* GUP-fast would read the refcount of a struct page that is not mapped. */
-static void reader_keeps_struct_pages_mapped(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
-	pin(0);
-	rcu_read_lock();
-	EXPECT(transient_pfn_live(0));
-	unpin(0);
-	tick(SOON);
-	EXPECT(eventually(state_of(0) != BLOCK_LIVE));
-	usleep(20000);
-	EXPECT(state_of(0) == BLOCK_HIDDEN);
-	if (EXPECT(has_struct_page(0)))
-		EXPECT(!folio_try_get(page_folio(pfn_to_page(0))));
-	rcu_read_unlock();
-	settle();
-	expect_absent(0);
-	unregister(pgmap);
-}
-
-/* As many TLB flushes as blocks would stop all CPUs all the time. */
-static void blocks_that_go_together_share_a_flush(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	int i;
-
-	for (i = 0; i <= 30; i++)
-		pin(nth(i));
-	hide(0);
-	for (i = 1; i <= 30; i++)
-		unpin(nth(i));
-	rcu_read_unlock();
-	settle();
-	EXPECT(stats_of(pgmap).freed == 31);
-	EXPECT(stats_of(pgmap).flushes == 2);
-	unregister(pgmap);
-}
-
-/*
- * A new pin of a dying block
- */
-
-/* A holder would lose its struct page, or the block would never be freed. */
-static void new_pin_revives_a_block_that_waits_for_the_worker(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	struct folio *folio = pin(nth(1));
-	struct pinner pinner;
-
-	pin(0);
-	hide(0);
-	unpin(nth(1));
-	EXPECT(state_of(nth(1)) == BLOCK_LIVE);
-	EXPECT(transient_memmap_try_get(nth(1)) == ERR_PTR(-ENODATA));
-	pinner_start(&pinner, nth(1));
-	EXPECT(!pinner_join(&pinner));
-	/* One reference is for the link that the worker will get. */
-	EXPECT(folio_ref_count(folio) == 2);
-	EXPECT(page_is_right(pgmap, nth(1)));
-	rcu_read_unlock();
-	settle();
-	EXPECT(state_of(nth(1)) == BLOCK_LIVE);
-	EXPECT(folio_ref_count(folio) == 1);
-	EXPECT(stats_of(pgmap).populated == 2);
-	EXPECT(stats_of(pgmap).freed == 1);
-	unpin(nth(1));
-	settle();
-	expect_absent(nth(1));
-	unregister(pgmap);
-}
-
-/* The same, or one I/O after the other would wait for grace periods. */
-static void new_pin_revives_a_hidden_block(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	struct pinner pinner;
-	struct folio *folio;
-
-	folio = pin(0);
-	hide(0);
-	pinner_start(&pinner, 1);
-	EXPECT(eventually(pinner_done(&pinner)));
-	EXPECT(state_of(0) == BLOCK_LIVE);
-	/* One reference is for the worker, who has the link. */
-	EXPECT(folio_ref_count(folio) == 2);
-	EXPECT(page_is_right(pgmap, 1));
-	rcu_read_unlock();
-	EXPECT(!pinner_join(&pinner));
-	settle();
-	EXPECT(state_of(0) == BLOCK_LIVE);
-	EXPECT(folio_ref_count(folio) == 1);
-	EXPECT(stats_of(pgmap).populated == 1);
-	EXPECT(stats_of(pgmap).freed == 0);
-	unpin(0);
-	settle();
-	expect_absent(0);
-	EXPECT(stats_of(pgmap).freed == 1);
-	unregister(pgmap);
-}
-
-/* The block would be freed twice, or under its next holder, or not at all. */
-static void block_dies_again_while_hidden(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	struct pinner pinner;
-	int i;
-
-	pin(0);
-	hide(0);
-	for (i = 0; i < 3; i++) {
-		pinner_start(&pinner, 0);
-		EXPECT(!pinner_join(&pinner));
-		unpin(0);
-	}
-	/* Others die meanwhile: the lists must not mix. */
-	pinner_start(&pinner, nth(1));
-	EXPECT(!pinner_join(&pinner));
-	unpin(nth(1));
-	rcu_read_unlock();
-	settle();
-	expect_absent(0);
-	expect_absent(nth(1));
-	EXPECT(stats_of(pgmap).populated == 2);
-	EXPECT(stats_of(pgmap).freed == 2);
-	EXPECT(stats_of(pgmap).live == 0);
-	unregister(pgmap);
-}
-
-/* A block that is used again and again would be made again and again. */
-static void revived_block_is_kept(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	struct pinner pinner;
-
-	pin(0);
-	hide(0);
-	EXPECT(!transient_memmap_set_cache(pgmap, 4));
-	pinner_start(&pinner, 0);
-	EXPECT(!pinner_join(&pinner));
-	rcu_read_unlock();
-	settle();
-	EXPECT(stats_of(pgmap).cached == 1);
-	unpin(0);
-	settle();
-	EXPECT(state_of(0) == BLOCK_LIVE);
-	pin_and_unpin(0);
-	EXPECT(stats_of(pgmap).populated == 1);
-	unregister(pgmap);
-}
-
-/* A CPU would use the last page that was mapped, after it was freed. */
-static void pin_waits_for_the_flush(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	struct pinner pinner;
-
-	pin(0);
-	unmap(0);
-	EXPECT(!has_struct_page(0));
-	EXPECT(nr_pages == POOL_PAGES + 1);
-	EXPECT(transient_memmap_try_get(0) == ERR_PTR(-ENODATA));
-	pinner_start(&pinner, 1);
-	EXPECT(pinner_waits(&pinner));
-	EXPECT(state_of(0) == BLOCK_UNMAPPED);
-	flush_go();
-	EXPECT(!pinner_join(&pinner));
-	EXPECT(page_is_right(pgmap, 1));
-	EXPECT(stats_of(pgmap).populated == 2);
-	unpin(1);
-	unregister(pgmap);
-}
-
-/* Two pins would map a page each, and one of them would be lost. */
-static void pins_of_one_block_populate_once(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	struct pinner pinners[4];
-	int i;
-
-	EXPECT(!transient_memmap_set_cap(pgmap, 1));
-	pin(0);
-	hide(0);
-	/* One populates, and waits at the cap; the others wait for that. */
-	for (i = 0; i < 4; i++)
-		pinner_start(&pinners[i], nth(1) + i);
-	EXPECT(eventually(state_of(nth(1)) == BLOCK_POPULATING));
-	EXPECT(pinner_waits(&pinners[0]));
-	EXPECT(transient_memmap_try_get(nth(1)) == ERR_PTR(-ENODATA));
-	rcu_read_unlock();
-	for (i = 0; i < 4; i++)
-		EXPECT(!pinner_join(&pinners[i]));
-	EXPECT(folio_ref_count(page_folio(pfn_to_page(nth(1)))) == 4);
-	EXPECT(stats_of(pgmap).populated == 2);
-	for (i = 0; i < 4; i++)
-		unpin(nth(1));
-	unregister(pgmap);
-}
-
-/* Those who wait for a pin that fails would wait for good. */
-static void failed_pin_wakes_those_who_wait(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	struct pinner pinners[4];
-	int i;
-
-	EXPECT(!transient_memmap_set_cap(pgmap, 1));
-	pin(0);
-	hide(0);
-	for (i = 0; i < 4; i++)
-		pinner_start(&pinners[i], nth(1) + i);
-	EXPECT(pinner_waits(&pinners[0]));
-	EXPECT(!transient_memmap_set_cap(pgmap, 0));
-	rcu_read_unlock();
-	for (i = 0; i < 4; i++)
-		EXPECT(pinner_join(&pinners[i]) == -ENOMEM);
-	settle();
-	expect_absent(nth(1));
-	EXPECT(stats_of(pgmap).failed == 4);
-	EXPECT(stats_of(pgmap).live == 0);
-	unregister(pgmap);
-}
-
-/* A process could not be killed, nor a device be unbound from it. */
-static void fatal_signal_ends_the_wait(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	struct pinner pinner, populates, waits;
-
-	/* For the flush, */
-	pin(0);
-	unmap(0);
-	pinner_start(&pinner, 0);
-	EXPECT(pinner_waits(&pinner));
-	WRITE_ONCE(pinner.task->killed, true);
-	EXPECT(pinner_join(&pinner) == -EINTR);
-	flush_go();
-	settle();
-
-	/* for another's populating, and at the cap. */
-	EXPECT(!transient_memmap_set_cap(pgmap, 1));
-	pin(0);
-	hide(0);
-	pinner_start(&populates, nth(1));
-	EXPECT(eventually(state_of(nth(1)) == BLOCK_POPULATING));
-	pinner_start(&waits, nth(1));
-	EXPECT(pinner_waits(&waits));
-	WRITE_ONCE(waits.task->killed, true);
-	EXPECT(pinner_join(&waits) == -EINTR);
-	EXPECT(!transient_memmap_set_cap(pgmap, 0));
-	WRITE_ONCE(populates.task->killed, true);
-	rcu_read_unlock();
-	EXPECT(pinner_join(&populates) == -EINTR);
-	expect_absent(nth(1));
-	EXPECT(stats_of(pgmap).failed == 0);
-	unregister(pgmap);
-}
-
-/*
- * The cap
- */
-
-/* A guest could take all of the host's memory by I/O. */
-static void cap_limits_live_blocks(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	int i;
-
-	EXPECT(!transient_memmap_set_cap(pgmap, 3));
-	for (i = 0; i < 3; i++)
-		pin(nth(i));
-	EXPECT(try_pin(nth(3)) == -ENOMEM);
-	expect_absent(nth(3));
-	pin(nth(1));
-	EXPECT(stats_of(pgmap).failed == 1);
-	EXPECT(stats_of(pgmap).peak == 3);
-	/* Below what is live: no new ones until there is room. */
-	EXPECT(!transient_memmap_set_cap(pgmap, 2));
-	unpin(nth(0));
-	settle();
-	EXPECT(try_pin(nth(3)) == -ENOMEM);
-	unpin(nth(2));
-	settle();
-	pin(nth(3));
-	unpin(nth(3));
-	unpin(nth(1));
-	unpin(nth(1));
-	unregister(pgmap);
-}
-
-/*
- * A host whose operator has set nothing would lose its memory to a hostile guest,
- * or have pins that stay for ever.
- */
-static void defaults_are_bounded(void)
-{
-	unsigned long ram[] = { BIT(16), 1024, 63, 0 };
-	unsigned long caps[] = { 1024, 16, 1, 1 };
-	struct dev_pagemap *pgmap;
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(ram); i++) {
-		nr_totalram = ram[i];
-		pgmap = new_pgmap(0, RANGE(1));
-		if (!EXPECT(!register_pgmap(&pgmap)))
-			continue;
-		EXPECT(stats_of(pgmap).cap == caps[i]);
-		EXPECT(stats_of(pgmap).cache == caps[i] / 2);
-		EXPECT(stats_of(pgmap).longterm_cap == 0);
-		unregister(pgmap);
-	}
-	nr_totalram = BIT(16);
-}
-
-/* A guest at its limit would make the I/O of all others fail. */
-static void limits_of_one_pool_leave_the_other(void)
-{
-	struct dev_pagemap *full = register_range(0, RANGE(1));
-	struct dev_pagemap *other = register_range(RANGE(1), RANGE(1));
-	unsigned long pfn = RANGE(1);
-	int i;
-
-	EXPECT(!transient_memmap_set_cap(full, 2));
-	pin(nth(0));
-	pin(nth(1));
-	for (i = 0; i < 4; i++) {
-		EXPECT(try_pin(nth(2)) == -ENOMEM);
-		pin(pfn + nth(i));
-	}
-	EXPECT(stats_of(full).live == 2 && stats_of(full).failed == 4);
-	EXPECT(stats_of(other).live == 4 && stats_of(other).failed == 0);
-
-	/* The same without memory: each has its reserve. */
-	EXPECT(!transient_memmap_set_cap(full, ULONG_MAX));
-	fail_all = true;
-	for (i = 0; i < RESERVE_NR; i++)
-		pin(nth(2 + i));
-	EXPECT(try_pin(nth(2 + i)) == -ENOMEM);
-	for (i = 0; i < RESERVE_NR; i++)
-		pin(pfn + nth(4 + i));
-	EXPECT(stats_of(other).failed == 0);
-	fail_all = false;
-
-	for (i = 0; i < 2 + RESERVE_NR; i++)
-		unpin(nth(i));
-	for (i = 0; i < 4 + RESERVE_NR; i++)
-		unpin(pfn + nth(i));
-	unregister(full);
-	unregister(other);
-}
-
-/* The operator could not stop a device from using memory. */
-static void cap_of_zero_refuses_pins(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
-	pin(0);
-	EXPECT(!transient_memmap_set_cap(pgmap, 0));
-	EXPECT(try_pin(nth(1)) == -ENOMEM);
+	EXPECT(try_pin(0, FOLL_LONGTERM) == -EOPNOTSUPP);
+	EXPECT(stat_of(pgmap, POPULATED) == 0);
+	EXPECT(transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_LONGTERM, 2) ==
+	       -EINVAL);
+	set_limit(pgmap, LONGTERM, 1);
+	EXPECT(!try_pin(0, FOLL_LONGTERM));
+	/* They count like all others. */
+	set_limit(pgmap, CAP, 1);
+	EXPECT(pin_in_vain(nth(1)) == -ENOMEM);
+	set_limit(pgmap, LONGTERM, 0);
+	EXPECT(try_pin(0, FOLL_LONGTERM) == -EOPNOTSUPP);
 	pin(0);
 	unpin(0);
 	unpin(0);
-	settle();
-	EXPECT(try_pin(0) == -ENOMEM);
-	EXPECT(!transient_memmap_set_cap(pgmap, ULONG_MAX));
-	pin_and_unpin(0);
-	unregister(pgmap);
-}
-
-/* Pins would fail for blocks that nobody uses. */
-static void pin_at_the_cap_takes_idle_blocks(void)
-{
-	struct dev_pagemap *pgmap = register_caching(100);
-	int i;
-
-	EXPECT(!transient_memmap_set_cap(pgmap, 4));
-	for (i = 0; i < 20; i++)
-		use(nth(i));
-	EXPECT(stats_of(pgmap).failed == 0);
-	EXPECT(stats_of(pgmap).peak == 4);
-	for (i = 0; i < 4; i++)
-		pin(nth(i));
-	EXPECT(try_pin(nth(4)) == -ENOMEM);
-	for (i = 0; i < 4; i++)
-		EXPECT(page_is_right(pgmap, nth(i)));
-	for (i = 0; i < 4; i++)
-		unpin(nth(i));
-	unregister(pgmap);
-}
-
-/* Pins would fail for blocks that are about to go. */
-static void pin_at_the_cap_waits_for_a_dying_block(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	struct pinner pinner;
-
-	EXPECT(!transient_memmap_set_cap(pgmap, 1));
-	pin(0);
-	hide(0);
-	pinner_start(&pinner, nth(1));
-	EXPECT(pinner_waits(&pinner));
-	rcu_read_unlock();
-	EXPECT(!pinner_join(&pinner));
-	EXPECT(stats_of(pgmap).failed == 0);
-	unpin(nth(1));
 	unregister(pgmap);
 }
 
@@ -1205,17 +1343,18 @@ static void pin_at_the_cap_waits_for_a_dying_block(void)
 /* Each I/O to the same buffer would make its struct pages anew. */
 static void kept_block_serves_the_next_pin(void)
 {
-	struct dev_pagemap *pgmap = register_caching(4);
+	struct dev_pagemap *pgmap = register_caching(50);
 	int i;
 
-	for (i = 0; i < 10; i++)
-		pin_and_unpin(i);
+	/* More than the reserve, so that any page will do. */
+	for (i = 0; i < 60; i++)
+		pin_and_unpin(nth(i % 20));
 	settle();
 	EXPECT(transient_memmap_try_get(0) == pfn_to_page(0));
-	EXPECT(folio_ref_count(page_folio(pfn_to_page(0))) == 2);
+	EXPECT(refs(0) == 2);
 	unpin(0);
-	EXPECT(stats_of(pgmap).populated == 1);
-	EXPECT(stats_of(pgmap).cached == 1);
+	EXPECT(stat_of(pgmap, POPULATED) == 20);
+	EXPECT(stat_of(pgmap, CACHED) == 20);
 	unregister(pgmap);
 }
 
@@ -1227,14 +1366,16 @@ static void idle_pool_empties_itself(void)
 
 	for (i = 0; i < 20; i++)
 		use(nth(i));
-	EXPECT(stats_of(pgmap).cached == 20);
+	EXPECT(stat_of(pgmap, CACHED) == 20);
 	advance(AGE_PERIOD);
-	EXPECT(stats_of(pgmap).cached == 20);
+	EXPECT(stat_of(pgmap, CACHED) == 20);
 	advance(AGE_PERIOD);
-	EXPECT(stats_of(pgmap).cached == 0);
-	EXPECT(stats_of(pgmap).live == 0);
+	EXPECT(stat_of(pgmap, LIVE) == 0);
 	advance(AGE_PERIOD);
 	EXPECT(nr_pages == POOL_PAGES);
+	/* And there is nothing to wake up for any more. */
+	advance(AGE_PERIOD);
+	EXPECT(list_empty(&wq_pending));
 
 	/* And again, from nothing */
 	pin_and_unpin(0);
@@ -1254,12 +1395,12 @@ static void block_in_use_does_not_age(void)
 		use(0);
 		advance(AGE_PERIOD);
 	}
-	EXPECT(stats_of(pgmap).populated == 2);
-	EXPECT(stats_of(pgmap).cached == 2);
+	EXPECT(stat_of(pgmap, POPULATED) == 2);
+	EXPECT(stat_of(pgmap, CACHED) == 2);
 	unpin(nth(1));
 	advance(AGE_PERIOD);
 	advance(AGE_PERIOD);
-	EXPECT(stats_of(pgmap).live == 0);
+	EXPECT(stat_of(pgmap, LIVE) == 0);
 	unregister(pgmap);
 }
 
@@ -1286,116 +1427,106 @@ static void cache_limits_kept_blocks(void)
 
 	for (i = 0; i < 20; i++) {
 		pin_and_unpin(nth(i));
-		EXPECT(stats_of(pgmap).cached <= 3);
+		EXPECT(stat_of(pgmap, CACHED) <= 3);
 	}
 	settle();
-	EXPECT(stats_of(pgmap).cached > 0);
-	EXPECT(stats_of(pgmap).live == stats_of(pgmap).cached);
-	EXPECT(!transient_memmap_set_cache(pgmap, 1));
+	EXPECT(stat_of(pgmap, CACHED) > 0);
+	EXPECT(stat_of(pgmap, LIVE) == stat_of(pgmap, CACHED));
+	set_limit(pgmap, CACHE, 1);
 	settle();
-	EXPECT(stats_of(pgmap).live == 1);
+	EXPECT(stat_of(pgmap, LIVE) == 1);
 
 	/* Of 0: what is pinned goes with its last pin. */
 	pin(0);
-	EXPECT(!transient_memmap_set_cache(pgmap, 0));
+	set_limit(pgmap, CACHE, 0);
 	settle();
-	EXPECT(stats_of(pgmap).live == 1);
+	EXPECT(stat_of(pgmap, LIVE) == 1);
 	EXPECT(page_is_right(pgmap, 0));
-	EXPECT(folio_ref_count(page_folio(pfn_to_page(0))) == 1);
+	EXPECT(refs(0) == 1);
 	unpin(0);
 	settle();
 	expect_absent(0);
 	unregister(pgmap);
 }
 
+/* Populate and idle: one block after the other has its page from another node. */
+static void cache_on_nodes(int nr, int nr_nodes)
+{
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		ram_nid = i % nr_nodes;
+		pin_and_unpin(nth(i));
+	}
+	ram_nid = NUMA_NO_NODE;
+}
+
 /* What lies on another node than it should would be kept for good. */
 static void kept_blocks_of_all_nodes_are_dropped(void)
 {
-	struct dev_pagemap *pgmap = register_caching(100);
-	int i;
+	struct dev_pagemap *pgmap;
 
-	for (i = 0; i < 10; i++) {
-		ram_nid = i % 2;
-		pin_and_unpin(nth(i));
-	}
-	ram_nid = NUMA_NO_NODE;
-	EXPECT(!transient_memmap_set_cache(pgmap, 7));
-	EXPECT(stats_of(pgmap).cached == 7);
+	ram_nid = 1;
+	pgmap = register_caching(100);
+	cache_on_nodes(30, NR_NODES);
+	set_limit(pgmap, CACHE, 7);
+	EXPECT(stat_of(pgmap, CACHED) == 7);
 	advance(AGE_PERIOD);
-	EXPECT(stats_of(pgmap).cached == 0);
-	for (i = 0; i < 10; i++) {
-		ram_nid = i % 2;
-		pin_and_unpin(nth(i));
-	}
-	ram_nid = NUMA_NO_NODE;
-	EXPECT(!transient_memmap_set_cache(pgmap, 0));
+	EXPECT(stat_of(pgmap, CACHED) == 0);
+	set_limit(pgmap, CACHE, 100);
+	cache_on_nodes(30, NR_NODES);
+	set_limit(pgmap, CACHE, 0);
 	settle();
-	EXPECT(stats_of(pgmap).live == 0);
+	EXPECT(stat_of(pgmap, LIVE) == 0);
 	unregister(pgmap);
 }
 
-/* Asks the pool's shrinker for blocks, as reclaim does */
-static unsigned long shrink(struct dev_pagemap *pgmap, int nid, unsigned long nr)
+/* Reclaim would ask for memory that is not there, on a large machine. */
+static void shrinker_counts_each_object_once(void)
 {
-	struct shrinker *s = pgmap->transient_pool->shrinker;
-	struct shrink_control sc = { .nid = nid };
+	struct dev_pagemap *pgmap = register_caching(100);
 
-	sc.nr_to_scan = min(nr, s->count_objects(s, &sc));
-	return s->scan_objects(s, &sc);
+	/* Reclaim of each node would ask for its own. */
+	EXPECT(!(pgmap->transient_pool->shrinker->flags & SHRINKER_NUMA_AWARE));
+	EXPECT(shrink_count(pgmap) == 0);
+	cache_on_nodes(40, NR_NODES);
+	EXPECT(shrink_count(pgmap) == 40);
+	/* Spare pages instead: all but the reserve can be had. */
+	set_limit(pgmap, CACHE, 0);
+	settle();
+	EXPECT(nr_pages == 1 + 40);
+	EXPECT(shrink_count(pgmap) == 40 - RESERVE_NR);
+	shrink(pgmap, 100);
+	EXPECT(nr_pages == POOL_PAGES);
+	EXPECT(shrink_count(pgmap) == 0);
+	unregister(pgmap);
 }
 
 /* The OOM killer would come while the pool keeps what nobody uses. */
-static void shrinker_takes_what_is_cold(void)
+static void shrinker_makes_memory_free(void)
 {
 	struct dev_pagemap *pgmap = register_caching(100);
 	int i;
 
-	EXPECT(shrink(pgmap, 0, 100) == 0);
-	for (i = 0; i < 10; i++)
+	EXPECT(shrink(pgmap, 100) == 0);
+	for (i = 0; i < 30; i++)
 		pin_and_unpin(nth(i));
-	use(nth(8));
-	pin(nth(9));
-	EXPECT(shrink(pgmap, 0, 4) == 4);
-	EXPECT(shrink(pgmap, 0, 100) == 4);
+	use(nth(28));
+	pin(nth(29));
+	EXPECT(nr_pages == 1 + 30);
+	/* Not one of them ends as a spare page, nor waits for others. */
+	EXPECT(shrink(pgmap, 4) == 4);
 	settle();
-	EXPECT(state_of(nth(8)) == BLOCK_LIVE);
-	EXPECT(page_is_right(pgmap, nth(9)));
-	/* What these eight have left, and then the one that was used. */
-	EXPECT(nr_pages == POOL_PAGES + 10);
-	EXPECT(shrink(pgmap, 0, 100) == 8);
-	EXPECT(nr_pages == POOL_PAGES + 2);
-	EXPECT(shrink(pgmap, 0, 100) == 1);
+	EXPECT(state_of(0) == BLOCK_ABSENT);
+	EXPECT(shrink(pgmap, 100) == 24);
+	EXPECT(eventually(READ_ONCE(nr_pages) == POOL_PAGES + 2));
+	EXPECT(state_of(nth(28)) == BLOCK_LIVE);
+	EXPECT(page_is_right(pgmap, nth(29)));
+	EXPECT(shrink(pgmap, 100) == 1);
 	settle();
-	EXPECT(stats_of(pgmap).live == 1);
-	unpin(nth(9));
-	unregister(pgmap);
-}
-
-/* A node would be out of memory, and the pool give up what it keeps on others. */
-static void shrinker_takes_from_the_node_that_asks(void)
-{
-	struct dev_pagemap *pgmap = register_caching(100);
-	int i;
-
-	for (i = 0; i < 20; i++) {
-		ram_nid = i % 2;
-		pin_and_unpin(nth(i));
-	}
-	ram_nid = NUMA_NO_NODE;
-	use(nth(7));
-	EXPECT(shrink(pgmap, 1, 3) == 3);
-	EXPECT(shrink(pgmap, 1, 100) == 6);
-	EXPECT(stats_of(pgmap).cached == 11);
-	settle();
-	for (i = 0; i < 20; i++)
-		EXPECT(state_of(nth(i)) ==
-		       (i % 2 && i != 7 ? BLOCK_ABSENT : BLOCK_LIVE));
-	EXPECT(shrink(pgmap, 1, 100) == 9);
-	EXPECT(shrink(pgmap, 1, 100) == 1);
-	EXPECT(shrink(pgmap, 1, 100) == 0);
-	EXPECT(shrink(pgmap, 0, 100) == 10);
-	settle();
-	EXPECT(stats_of(pgmap).live == 0);
+	EXPECT(nr_pages == POOL_PAGES + 1);
+	EXPECT(stat_of(pgmap, LIVE) == 1);
+	unpin(nth(29));
 	unregister(pgmap);
 }
 
@@ -1407,239 +1538,155 @@ static void shrinker_takes_from_the_node_that_asks(void)
 static void pin_without_memory_takes_the_reserve(void)
 {
 	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	int i, round;
+	int round;
 
-	pin(nth(20));
 	for (round = 0; round < 3; round++) {
-		fail_all = true;
-		for (i = 0; i < RESERVE_NR; i++)
-			pin(nth(i));
-		EXPECT(try_pin(nth(i)) == -ENOMEM);
-		expect_absent(nth(i));
-		EXPECT(stats_of(pgmap).live == RESERVE_NR + 1);
-		for (i = 0; i < RESERVE_NR; i++)
-			unpin(nth(i));
+		WRITE_ONCE(fail_all, true);
+		pin_blocks(0, RESERVE_NR);
+		EXPECT(pin_in_vain(nth(20)) == -ENOMEM);
+		expect_absent(nth(20));
+		EXPECT(stat_of(pgmap, LIVE) == RESERVE_NR);
+		unpin_blocks(0, RESERVE_NR);
 		settle();
-		fail_all = false;
+		WRITE_ONCE(fail_all, false);
 	}
-	EXPECT(stats_of(pgmap).failed == 3);
-	unpin(nth(20));
+	EXPECT(stat_of(pgmap, FAILED) == 3);
 	unregister(pgmap);
 }
 
-/* I/O into memory that nobody used lately would fail. */
-static void first_pin_of_a_section_takes_the_reserve(void)
+/* Swapping out would hang or fail for good, once memory was short for long. */
+static void pins_without_memory_go_on(void)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(8));
+	struct dev_pagemap *pgmap = register_range(0, NR_PFNS);
 	int i, round;
 
-	for (round = 0; round < 3; round++) {
-		EXPECT(!has_table(SECTION(1)) && !has_table(SECTION(2)));
-		fail_all = true;
-		for (i = 1; i <= SECTION_RESERVE_NR; i++)
-			pin(SECTION(i));
-		EXPECT(try_pin(SECTION(i)) == -ENOMEM);
-		EXPECT(!has_table(SECTION(i)));
-		/* What there is serves the rest, each section by a page more. */
-		for (i = 0; i < RESERVE_NR - 2 * SECTION_RESERVE_NR; i++)
-			pin(SECTION(1) + nth(1 + i));
-		EXPECT(try_pin(SECTION(2) + nth(1)) == -ENOMEM);
-		fail_all = false;
-		EXPECT(page_is_right(pgmap, SECTION(1)));
-		EXPECT(page_is_right(pgmap, SECTION(2)));
-
-		unpin(SECTION(2));
-		for (i = 0; i <= RESERVE_NR - 2 * SECTION_RESERVE_NR; i++)
-			unpin(SECTION(1) + nth(i));
-		advance(2 * REAP_DELAY);
-		/* The pages that became page tables come back with other blocks. */
-		for (i = 0; i < SECTION_RESERVE_NR; i++)
-			pin(nth(i));
-		for (i = 0; i < SECTION_RESERVE_NR; i++)
-			unpin(nth(i));
-		settle();
-		EXPECT(nr_pages == POOL_PAGES);
+	WRITE_ONCE(fail_all, true);
+	for (round = 0; round < 2 && !nr_failures; round++) {
+		set_limit(pgmap, CACHE, round ? 64 : 0);
+		for (i = 0; i < 10000; i++)
+			pin_and_unpin(SECTION(i % NR_SECTIONS) +
+				      nth(i / NR_SECTIONS + round * 2));
 	}
-	EXPECT(stats_of(pgmap).failed == 6);
-	unregister(pgmap);
-}
-
-/* Takes what there is but for memory; returns how many blocks are live then. */
-static int empty_reserves(void)
-{
-	int i;
-
-	fail_all = true;
-	for (i = 0; i < SECTION_RESERVE_NR; i++)
-		pin(SECTION(7 - i));
-	for (i = 0; i < RESERVE_NR - 2 * SECTION_RESERVE_NR; i++)
-		pin(nth(i));
-	fail_all = false;
-	return RESERVE_NR - SECTION_RESERVE_NR;
-}
-
-static void unpin_reserves(void)
-{
-	int i;
-
-	for (i = 0; i < SECTION_RESERVE_NR; i++)
-		unpin(SECTION(7 - i));
-	for (i = 0; i < RESERVE_NR - 2 * SECTION_RESERVE_NR; i++)
-		unpin(nth(i));
-}
-
-/* A pin that fails would leave a block that can never be pinned, or memory. */
-static void pin_unwinds_each_failed_allocation(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, RANGE(8));
-	/* Page, section, its page table, and the direct map's */
-	int n = 0, err, nr = 3 + variant->direct_map;
-	int live = empty_reserves();
-	unsigned long pfn;
-
-	do {
-		fail_nth = ++n;
-		/* Each time where there is nothing yet */
-		pfn = RANGE(n);
-		err = try_pin(pfn);
-		fail_nth = 0;
-		EXPECT(!err || err == -ENOMEM);
-		EXPECT(stats_of(pgmap).live == live + !err);
-		advance(REAP_DELAY);
-		EXPECT(has_table(pfn) == !err);
-	} while (err && n < 5);
-	EXPECT(n == nr + 1);
-	EXPECT(stats_of(pgmap).failed == nr);
-	EXPECT(page_is_right(pgmap, pfn));
-	unpin(pfn);
-	unpin_reserves();
+	WRITE_ONCE(fail_all, false);
+	EXPECT(stat_of(pgmap, POPULATED) == 20000);
+	EXPECT(stat_of(pgmap, FAILED) == 0);
 	unregister(pgmap);
 }
 
 /*
- * GUP-fast would sleep with IRQs off, as might_sleep() would tell; or take what is
- * for those who have waited.
+ * I/O that had to wait for the reserve would fail though there is memory again, or
+ * hold up others who would have found some.
  */
-static void pin_with_irqs_off_does_not_wait(void)
+static void waiting_for_memory_ends_when_there_is_some(void)
 {
-	struct dev_pagemap *pgmap = register_range(0, RANGE(1));
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner p[2];
 
-	/* No section yet */
-	EXPECT(!populate_nowait(SECTION(1)));
-	EXPECT(stats_of(pgmap).live == 0);
-
-	/* No memory, and there is a reserve */
 	WRITE_ONCE(fail_all, true);
-	EXPECT(!populate_nowait(0));
+	pin_blocks(0, RESERVE_NR);
+	pinner_start(&p[0], nth(20));
+	EXPECT(pinner_waits(&p[0]));
+	EXPECT(stat_of(pgmap, LIVE) == RESERVE_NR);
 	WRITE_ONCE(fail_all, false);
-	EXPECT(stats_of(pgmap).live == 0);
+	pinner_start(&p[1], nth(21));
+	EXPECT(eventually(pinner_done(&p[1])));
+	EXPECT(pass_limit(p, 2));
+	EXPECT(!pinner_join(&p[0]) && p[0].took < POOL_TIMEOUT);
+	EXPECT(!pinner_join(&p[1]) && p[1].took == 0);
+	unpin_blocks(0, RESERVE_NR);
+	unpin_blocks(20, 2);
+	unregister(pgmap);
+}
 
-	EXPECT(populate_nowait(1) == pfn_to_page(1));
-	EXPECT(page_is_right(pgmap, 1));
-	EXPECT(stats_of(pgmap).populated == 1);
+/* A pin that fails would leave a block that can never be pinned, or a charge. */
+static void failed_pin_leaves_nothing(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	struct pinner p;
 
-	/* At the cap, and one block is idle */
-	transient_memmap_set_cache(pgmap, 1);
-	pin_and_unpin(nth(1));
-	transient_memmap_set_cap(pgmap, 2);
-	EXPECT(!populate_nowait(nth(2)));
-	EXPECT(stats_of(pgmap).cached == 1);
-	EXPECT(stats_of(pgmap).failed == 0);
-
-	unpin(0);
-	EXPECT(populate_nowait(0) == pfn_to_page(0));
-	unpin(0);
+	pin_blocks(0, RESERVE_NR);
+	WRITE_ONCE(fail_all, true);
+	pinner_start(&p, nth(20));
+	EXPECT(pinner_waits(&p));
+	EXPECT(stat_of(pgmap, LIVE) == RESERVE_NR);
+	kill_task(p.task);
+	EXPECT(pinner_join(&p) == -EINTR);
+	WRITE_ONCE(fail_all, false);
+	expect_absent(nth(20));
+	pin_and_unpin(nth(20));
+	unpin_blocks(0, RESERVE_NR);
+	settle();
+	EXPECT(stat_of(pgmap, LIVE) == 0);
 	unregister(pgmap);
 }
 
 /* A device that failed to bind could not be bound again before a reboot. */
 static void registration_unwinds_each_failed_allocation(void)
 {
-	struct dev_pagemap *pgmap;
-	int n = 0, err, covered = 0;
+	struct dev_pagemap *pgmap, *neighbour;
+	unsigned long pfns[] = { RANGE(1), RANGE(2) - 1, RANGE(3), RANGE(4) - 1 };
+	int n = 0, err, i, objects;
 	bool failed;
 
+	/* In a section of its own, or in half of the one next to it */
+	neighbour = register_range(RANGE(4) + (direct_map_variant ? 0 :
+					       SECTION(1) / 2), RANGE(1));
+	objects = nr_objects;
 	do {
 		pgmap = new_pgmap(RANGE(1), RANGE(1));
 		pgmap->nr_range = 2;
 		pgmap->ranges[1].start = RANGE(3) * PAGE_SIZE;
-		pgmap->ranges[1].end = RANGE(4) * PAGE_SIZE - 1;
-		fail_nth = ++n;
-		err = register_pgmap(&pgmap);
-		failed = !fail_nth;
-		fail_nth = 0;
+		pgmap->ranges[1].end = RANGE(4) * PAGE_SIZE - 1 +
+			(direct_map_variant ? 0 : SECTION(1) / 2 * PAGE_SIZE);
+		WRITE_ONCE(fail_nth, ++n);
+		err = register_pgmap(pgmap);
+		failed = !READ_ONCE(fail_nth);
+		WRITE_ONCE(fail_nth, 0);
+		EXPECT(err == (failed ? -ENOMEM : 0));
 		if (err) {
-			EXPECT(err == -ENOMEM);
-			EXPECT(nr_objects == 0 && nr_pages == 0);
-			EXPECT(try_pin(RANGE(1)) == -EFAULT);
-			EXPECT(!has_table(RANGE(1)));
-			EXPECT(!has_table(RANGE(3)));
+			EXPECT(nr_objects == objects && nr_pages == POOL_PAGES);
+			for (i = 0; i < 4; i++) {
+				EXPECT(try_pin(pfns[i], 0) == -EFAULT);
+				EXPECT(!has_table(pfns[i]));
+			}
 			continue;
 		}
-		covered += failed;
-		pin_and_unpin(RANGE(1));
-		pin_and_unpin(RANGE(4) - 1);
+		for (i = 0; i < 4; i++)
+			pin_and_unpin(pfns[i]);
 		unregister(pgmap);
-	} while (failed && n < 50);
-	EXPECT(!failed && n > 10);
-	/* The sections, by their reserve */
-	EXPECT(covered == 2);
+	} while (failed && n < 200);
+	EXPECT(!failed && n > 15);
+	EXPECT(nr_objects == objects);
+	pin_and_unpin(RANGE(5) - 1);
+	unregister(neighbour);
 }
 
 /*
  * Ranges and their page tables
  */
 
-/* A device that was busy once would cost page tables until it is unbound. */
-static void page_tables_go_with_the_last_block(void)
+/* The far end of a terabyte could not be pinned, or a pin would need more. */
+static void tables_are_complete_once_registered(void)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(3));
-	unsigned long pfn = SECTION(2);
-	int i;
+	unsigned long middle = NR_PFNS / 2, i;
+	unsigned long pfns[] = { 0, middle - 1, middle, NR_PFNS - 1 };
+	struct dev_pagemap *pgmap = register_range(0, NR_PFNS);
+	long objects = nr_objects;
 
-	for (i = 0; i < 3; i++) {
-		EXPECT(!has_table(pfn));
-		pin(pfn);
-		pin(pfn + BLOCK_NR);
-		unpin(pfn);
-		advance(2 * REAP_DELAY);
-		EXPECT(page_is_right(pgmap, pfn + BLOCK_NR));
-		unpin(pfn + BLOCK_NR);
-		settle();
-		EXPECT(has_table(pfn));
-		/* Wanted again soon: the same */
-		pin_and_unpin(pfn);
-		advance(2 * REAP_DELAY);
-		EXPECT(!has_table(pfn));
-		EXPECT(!mem_sections[2].transient);
-	}
-	/* Who keeps the upper tables stays. */
-	EXPECT(has_table(0));
-	unregister(pgmap);
-	EXPECT(!has_table(0));
-}
-
-/* The far end of a terabyte could not be pinned, or registering cost memory. */
-static void large_range_works_at_both_ends(void)
-{
-	unsigned long nr = SECTION(NR_SECTIONS), middle = nr / 2;
-	unsigned long pfns[] = { 0, middle - 1, middle, nr - 1 };
-	struct dev_pagemap *pgmap = register_range(0, nr);
-	int i;
-
-	/*
-	 * Pool, its pgmap, shrinker, and two anchors with a table, or four with
-	 * one of the direct map besides
-	 */
-	EXPECT(nr_objects == (variant->direct_map ? 15 : 7));
+	for (i = 0; i < NR_SECTIONS; i++)
+		EXPECT(has_table(SECTION(i)));
+	for (i = 0; i < NR_PFNS; i += nth(61))
+		EXPECT(state_of(i) == BLOCK_ABSENT && pfn_is_transient(i));
+	EXPECT(stat_of(pgmap, BYTES) < 40 * SZ_1M);
+	WRITE_ONCE(fail_all, true);
 	for (i = 0; i < 4; i++)
 		pin(pfns[i]);
+	WRITE_ONCE(fail_all, false);
 	for (i = 0; i < 4; i++)
 		EXPECT(page_is_right(pgmap, pfns[i]));
+	EXPECT(nr_objects == objects);
 	for (i = 0; i < 4; i++)
 		unpin(pfns[i]);
-	advance(2 * REAP_DELAY);
-	EXPECT(nr_objects == (variant->direct_map ? 15 : 7));
 	unregister(pgmap);
 }
 
@@ -1650,29 +1697,37 @@ static void pools_share_a_section(void)
 	struct dev_pagemap *pgmaps[2];
 	int i;
 
-	/* Whichever of the two goes first */
-	for (i = 0; i < 2; i++) {
-		pgmaps[0] = register_range(0, half);
-		pgmaps[1] = register_range(half, SECTION(1));
+	/* Whichever of the two comes, and goes, first */
+	for (i = 0; i < 4; i++) {
+		int first = i % 2, other = !first, order = i / 2;
+
+		pgmaps[order] = register_range(order * half,
+					       half + order * half);
+		pgmaps[!order] = register_range(!order * half,
+						half + !order * half);
 		pin(0);
 		pin(half);
-		EXPECT(stats_of(pgmaps[0]).live == 1);
+		EXPECT(stat_of(pgmaps[0], LIVE) == 1);
 		EXPECT(page_is_right(pgmaps[0], 0));
 		EXPECT(page_is_right(pgmaps[1], half));
-		unpin(pfns[i]);
-		unregister(pgmaps[i]);
-		EXPECT(try_pin(pfns[i]) == -EFAULT);
-		expect_absent(pfns[i]);
-		EXPECT(page_is_right(pgmaps[!i], pfns[!i]));
-		pin_and_unpin(pfns[!i] + BLOCK_NR);
-		advance(2 * REAP_DELAY);
-		EXPECT(page_is_right(pgmaps[!i], pfns[!i]));
-		unpin(pfns[!i]);
-		advance(2 * REAP_DELAY);
-		pin_and_unpin(pfns[!i]);
-		unregister(pgmaps[!i]);
+		unpin(pfns[first]);
+		unregister(pgmaps[first]);
+		EXPECT(try_pin(pfns[first], 0) == -EFAULT);
+		expect_absent(pfns[first]);
+		EXPECT(!pfn_is_transient(pfns[first]));
+		EXPECT(page_is_right(pgmaps[other], pfns[other]));
+		pin_and_unpin(pfns[other] + BLOCK_NR);
+		unpin(pfns[other]);
+		settle();
+		pin_and_unpin(pfns[other]);
+		unregister(pgmaps[other]);
 		EXPECT(!has_table(0) && !has_table(SECTION(1)));
 	}
+}
+
+static int refused(unsigned long pfn, unsigned long nr)
+{
+	return register_pgmap(new_pgmap(pfn, nr));
 }
 
 /* Two owners would free each other's struct pages; RAM would lose its own. */
@@ -1687,8 +1742,9 @@ static void range_of_another_is_refused(void)
 	EXPECT(refused(SECTION(3) - sub, SECTION(1)) == -EBUSY);
 	EXPECT(refused(SECTION(1), sub + 1) == -EINVAL);
 	EXPECT(refused(SECTION(1), 0) == -EINVAL);
-	EXPECT(transient_memmap_owns_section(start, PAGE_SIZE));
-	EXPECT(!transient_memmap_owns_section(0, start));
+	EXPECT(transient_memmap_check_static(&(struct range){
+			start, start + PAGE_SIZE - 1 }) == -EBUSY);
+	EXPECT(!transient_memmap_check_static(&(struct range){ 0, start - 1 }));
 	mem_sections[4].has_memmap = true;
 	EXPECT(refused(SECTION(3), SECTION(2)) == -EBUSY);
 	mem_sections[4].has_memmap = false;
@@ -1700,29 +1756,72 @@ static void range_of_another_is_refused(void)
 	unregister(pgmap);
 }
 
-/* GUP would make struct pages for MMIO, or settings of others would oops. */
+/* GUP would make struct pages for MMIO. */
 static void others_are_left_alone(void)
 {
 	struct dev_pagemap *pgmap = register_range(RANGE(1), RANGE(1));
-	struct dev_pagemap other = { .type = MEMORY_DEVICE_GENERIC };
-	struct transient_memmap_stats stats;
-	unsigned long pfns[] = { 0, RANGE(1) - 1, RANGE(2), SECTION(5000) };
+	unsigned long pfns[] = { 0, RANGE(1) - 1, RANGE(2), NR_PFNS + SECTION(1) };
+	struct dev_pagemap other = { .ref = { { 1 } } };
 	int i;
 
 	for (i = 0; i < 4; i++) {
-		EXPECT(transient_memmap_try_get(pfns[i]) == ERR_PTR(-EFAULT));
-		EXPECT(try_pin(pfns[i]) == -EFAULT);
-		EXPECT(!transient_memmap_live(pfns[i]));
-		EXPECT(!transient_memmap_owns(pfns[i]));
+		EXPECT(!transient_memmap_try_get(pfns[i]));
+		EXPECT(try_pin(pfns[i], 0) == -EFAULT);
+		EXPECT(!pfn_has_struct_page(pfns[i]));
+		EXPECT(!pfn_is_transient(pfns[i]));
+		EXPECT(!transient_direct_map_owns(pfns[i]));
 	}
-	EXPECT(transient_memmap_owns(RANGE(1)));
-	EXPECT(transient_memmap_owns(RANGE(2) - 1));
-	EXPECT(transient_memmap_set_cap(&other, 1) == -EOPNOTSUPP);
-	EXPECT(transient_memmap_set_cache(&other, 1) == -EOPNOTSUPP);
-	EXPECT(transient_memmap_get_stats(&other, &stats) == -EOPNOTSUPP);
-	EXPECT(transient_memmap_enabled());
+	EXPECT(pfn_is_transient(RANGE(1)) && pfn_is_transient(RANGE(2) - 1));
+	/* Ordinary ZONE_DEVICE memory has a pgmap too. */
+	pgmap_array[0] = &other;
+	EXPECT(try_pin(0, 0) == -EFAULT);
+	EXPECT(atomic_read(&other.ref.count) == 1);
+	pgmap_array[0] = NULL;
 	unregister(pgmap);
-	EXPECT(!transient_memmap_enabled());
+}
+
+static struct kobj_attribute *find_attr(const char *name)
+{
+	struct attribute **attr = pool_attrs;
+
+	while (strcmp((*attr)->name, name))
+		attr++;
+	return container_of(*attr, struct kobj_attribute, attr);
+}
+
+static ssize_t store(struct dev_pagemap *pgmap, const char *name, const char *s)
+{
+	struct kobj_attribute *attr = find_attr(name);
+
+	return attr->store(&pgmap->transient_pool->kobj, attr, s, strlen(s));
+}
+
+static char *show(struct dev_pagemap *pgmap, const char *name, char *buf)
+{
+	struct kobj_attribute *attr = find_attr(name);
+
+	attr->show(&pgmap->transient_pool->kobj, attr, buf);
+	return buf;
+}
+
+/* The operator would set, or be shown, something else. */
+static void sysfs_shows_limits_and_statistics(void)
+{
+	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	char buf[PAGE_SIZE];
+
+	pin_blocks(0, 2);
+	EXPECT(store(pgmap, "cap", "7\n") == 2);
+	EXPECT(store(pgmap, "cache", "0x5") == 3);
+	EXPECT(store(pgmap, "longterm", "2") == -EINVAL);
+	EXPECT(store(pgmap, "cap", "many") == -EINVAL);
+	EXPECT(!strcmp(show(pgmap, "cap", buf), "7\n"));
+	EXPECT(!strcmp(show(pgmap, "cache", buf), "5\n"));
+	EXPECT(!strcmp(show(pgmap, "longterm", buf), "0\n"));
+	EXPECT(strstr(show(pgmap, "stats", buf), "block_size 2097152\nlive 2\n"));
+	EXPECT(strstr(buf, "\npeak 2\npopulated 2\nfreed 0\nfailed 0\n"));
+	unpin_blocks(0, 2);
+	unregister(pgmap);
 }
 
 /*
@@ -1737,158 +1836,99 @@ static void direct_map_has_pinned_blocks_only(void)
 	int i;
 
 	for (i = 0; i < 3; i++) {
-		EXPECT(!has_direct_table(pfn));
 		pin(pfn);
+		pin(far);
 		EXPECT(in_direct_map(pfn) && in_direct_map(pfn + BLOCK_NR - 1));
 		EXPECT(!in_direct_map(pfn - 1));
 		EXPECT(!in_direct_map(pfn + BLOCK_NR));
 		EXPECT(!in_direct_map(nth(3)));
-
-		/* Another section, and thus the same page table */
-		pin(far);
 		unpin(pfn);
-		advance(2 * REAP_DELAY);
-		EXPECT(!has_table(pfn));
+		settle();
 		EXPECT(!in_direct_map(pfn));
 		EXPECT(in_direct_map(far));
 		unpin(far);
 		settle();
 		EXPECT(!in_direct_map(far));
-		EXPECT(has_direct_table(pfn));
-		advance(2 * REAP_DELAY);
-		EXPECT(!has_direct_table(pfn));
 	}
+	EXPECT(transient_direct_map_owns(0));
+	EXPECT(transient_direct_map_owns(RANGE(2) - 1));
+	EXPECT(!transient_direct_map_owns(RANGE(2)));
 	unregister(pgmap);
-	EXPECT(!has_direct_table(0));
-}
-
-/* As long as struct pages can be had or seen, so can the memory. */
-static void direct_map_goes_with_the_struct_pages(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, RANGE(1));
-
-	pin(0);
-	hide(0);
-	EXPECT(has_struct_page(0));
-	EXPECT(in_direct_map(0));
-	rcu_read_unlock();
-	settle();
-	pin(0);
-	unmap(0);
-	EXPECT(!has_struct_page(0));
-	EXPECT(!in_direct_map(0));
-	EXPECT(READ_ONCE(direct_tlb[0]));
-	flush_go();
-	settle();
-	EXPECT(!READ_ONCE(direct_tlb[0]));
-	EXPECT(stats_of(pgmap).flushes == 2);
-	unregister(pgmap);
+	EXPECT(!transient_direct_map_owns(0));
 }
 
 /* The page table of somebody else's memory would be freed. */
 static void direct_map_wants_whole_page_tables(void)
 {
-	struct dev_pagemap *pgmap;
-
 	EXPECT(refused(0, SECTION(1)) == -EINVAL);
 	EXPECT(refused(SECTION(1), RANGE(1)) == -EINVAL);
 	EXPECT(refused(SECTION(1), RANGE(1) - SECTION(1)) == -EINVAL);
-	/* Small blocks would take more tables, of PTEs. */
-	pgmap = new_pgmap(0, RANGE(1));
-	pgmap->vmemmap_shift = 6;
-	EXPECT(register_pgmap(&pgmap) == -EINVAL);
-	EXPECT(try_pin(0) == -EFAULT);
+	EXPECT(try_pin(0, 0) == -EFAULT);
 	unregister(register_range(0, RANGE(1)));
 }
 
-/* Who changes attributes of pages would meet entries that come and go. */
-static void direct_map_has_an_owner(void)
-{
-	struct dev_pagemap *pgmap = register_range(RANGE(1), RANGE(1));
+/*
+ * Unregistering
+ */
 
-	EXPECT(transient_direct_map_owns(RANGE(1)) == variant->direct_map);
-	EXPECT(transient_direct_map_owns(RANGE(2) - 1) == variant->direct_map);
-	EXPECT(!transient_direct_map_owns(RANGE(1) - 1));
-	EXPECT(!transient_direct_map_owns(RANGE(2)));
-	unregister(pgmap);
-	EXPECT(!transient_direct_map_owns(RANGE(1)));
+struct unregistering {
+	pthread_t thread;
+	struct dev_pagemap *pgmap;
+	bool done;
+};
+
+static void *unregister_thread(void *arg)
+{
+	struct unregistering *u = arg;
+
+	unregister(u->pgmap);
+	__atomic_store_n(&u->done, true, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static void unregister_start(struct unregistering *u, struct dev_pagemap *pgmap)
+{
+	*u = (struct unregistering){ .pgmap = pgmap };
+	pthread_create(&u->thread, NULL, unregister_thread, u);
+	EXPECT(eventually(READ_ONCE(pgmap->ref.dying)));
 }
 
 /* Unbinding would hang until the cache has aged, or for good. */
 static void unregister_drops_kept_blocks(void)
 {
 	struct dev_pagemap *pgmap = register_caching(100);
+	unsigned long start = jiffies;
 	int i;
 
 	for (i = 0; i < 20; i++)
 		use(nth(i));
-	EXPECT(stats_of(pgmap).cached == 20);
-	kill_pgmap(pgmap);
-	EXPECT(stats_of(pgmap).cached == 0);
-	settle();
-	if (EXPECT(pgmap_drained(pgmap)))
-		remove_ranges(pgmap, 1);
+	EXPECT(stat_of(pgmap, CACHED) == 20);
+	unregister(pgmap);
+	EXPECT(jiffies - start < AGE_PERIOD);
 	for (i = 0; i < 20; i++)
 		expect_absent(nth(i));
 }
 
-/* I/O would go to memory whose device has gone. */
+/* I/O would go to memory whose device has gone, or nobody knows why unbind hangs. */
 static void unregister_waits_for_pins_and_refuses_new(void)
 {
 	struct dev_pagemap *pgmap = register_caching(4);
+	int messages = nr_messages;
+	struct unregistering u;
 
-	pin(0);
-	kill_pgmap(pgmap);
-	usleep(20000);
-	EXPECT(!pgmap_drained(pgmap));
-	EXPECT(try_pin(nth(1)) == -EFAULT);
-	EXPECT(try_pin(0) == -EFAULT);
-	EXPECT(page_is_right(pgmap, 0));
-	unpin(0);
-	settle();
-	if (EXPECT(pgmap_drained(pgmap)))
-		remove_ranges(pgmap, 1);
-}
-
-static bool released;
-
-static void release(struct dev_pagemap *pgmap)
-{
-	remove_ranges(pgmap, pgmap->nr_range);
-	__atomic_store_n(&released, true, __ATOMIC_SEQ_CST);
-}
-
-static bool was_released(void)
-{
-	return __atomic_load_n(&released, __ATOMIC_SEQ_CST);
-}
-
-/* Who unbinds a device could not be killed, or I/O would go to somebody else. */
-static void killed_unregister_is_ended_when_the_last_pin_goes(void)
-{
-	struct dev_pagemap *pgmap = register_caching(4);
-
-	released = false;
 	pin(0);
 	use(nth(1));
-	WRITE_ONCE(pgmap->ref.dying, true);
-	put_dev_pagemap(pgmap);
-	WRITE_ONCE(current->killed, true);
-	EXPECT(!transient_memmap_drain_pool(pgmap, release));
-	WRITE_ONCE(current->killed, false);
-
-	usleep(20000);
-	settle();
-	EXPECT(!was_released());
-	EXPECT(stats_of(pgmap).live == 1);
-	EXPECT(page_is_right(pgmap, 0));
-	EXPECT(try_pin(nth(1)) == -EFAULT);
-	/* Until it is done, the range is nobody else's. */
+	unregister_start(&u, pgmap);
+	EXPECT(eventually(state_of(nth(1)) == BLOCK_ABSENT));
+	EXPECT(try_pin(nth(1), 0) == -EFAULT);
+	EXPECT(try_pin(0, 0) == -EFAULT);
 	EXPECT(refused(0, RANGE(1)) == -EBUSY);
+	tick(DRAIN_WARN);
+	EXPECT(eventually(READ_ONCE(nr_messages) == messages + 1));
 	EXPECT(page_is_right(pgmap, 0));
-
+	EXPECT(!__atomic_load_n(&u.done, __ATOMIC_SEQ_CST));
 	unpin(0);
-	EXPECT(eventually((tick(1), was_released())));
+	pthread_join(u.thread, NULL);
 	expect_absent(0);
 	EXPECT(!has_table(0));
 	unregister(register_range(0, RANGE(1)));
@@ -1897,7 +1937,6 @@ static void killed_unregister_is_ended_when_the_last_pin_goes(void)
 /*
  * All at once
  */
-
 #define STRESS_BLOCKS	20
 #define STRESS_HELD	3
 
@@ -1913,7 +1952,7 @@ static struct stress {
 
 /* The second pool's first pfn, in the middle of a section */
 #define STRESS_BORDER	\
-	(variant->direct_map ? RANGE(1) : SECTION(1) + SECTION(1) / 2)
+	(direct_map_variant ? RANGE(1) : SECTION(1) + SECTION(1) / 2)
 
 /* Where the pools meet, and where sections do */
 static unsigned long stress_pfn(unsigned int *seed)
@@ -1921,28 +1960,30 @@ static unsigned long stress_pfn(unsigned int *seed)
 	unsigned long borders[] = { SECTION(1), STRESS_BORDER };
 	unsigned long n = rand_r(seed) % (STRESS_BLOCKS / 2);
 
-	return borders[rand_r(seed) % 2] + n * BLOCK_NR -
-	       STRESS_BLOCKS / 4 * BLOCK_NR + rand_r(seed) % BLOCK_NR;
+	return borders[rand_r(seed) % 2] + nth(n) - nth(STRESS_BLOCKS / 4) +
+	       rand_r(seed) % BLOCK_NR;
 }
 
-static struct page *stress_pin(unsigned long pfn, bool nowait)
+static struct page *stress_pin(unsigned int *seed)
 {
+	unsigned int gup_flags = rand_r(seed) % 4 ? 0 : FOLL_LONGTERM;
+	unsigned long pfn = stress_pfn(seed);
 	struct page *page;
 
 	/* A provider that leaves unmaps its memory first. */
 	if (!READ_ONCE(stress.pgmaps[pfn >= STRESS_BORDER]))
 		return NULL;
 	page = transient_memmap_try_get(pfn);
-	if (!IS_ERR(page)) {
+	if (page) {
 		__atomic_add_fetch(&stress.hits, 1, 0);
 	} else {
-		EXPECT(PTR_ERR(page) == -ENODATA || PTR_ERR(page) == -EFAULT);
-		page = nowait ? populate_nowait(pfn) : NULL;
-		if (!page)
-			page = transient_memmap_populate(pfn, false);
+		if (rand_r(seed) % 64 == 0)
+			kill_task(current);
+		page = transient_memmap_populate(pfn, gup_flags);
+		WRITE_ONCE(current->killed, false);
 	}
 	if (IS_ERR(page)) {
-		EXPECT(PTR_ERR(page) == -ENOMEM || PTR_ERR(page) == -EFAULT);
+		EXPECT(page != ERR_PTR(-EHWPOISON));
 		__atomic_add_fetch(&stress.refused, 1, 0);
 		return NULL;
 	}
@@ -1981,8 +2022,7 @@ static void *stress_pinner(void *arg)
 		stress_unpin(held[i]);
 		held[i] = NULL;
 		if (rand_r(&seed) % 4)
-			held[i] = stress_pin(stress_pfn(&seed),
-					     rand_r(&seed) % 2);
+			held[i] = stress_pin(&seed);
 		if (held[i]) {
 			stress_hold(held[i], 1);
 			if (rand_r(&seed) % 2)
@@ -1999,22 +2039,23 @@ static void *stress_pinner(void *arg)
 static void stress_tune(struct dev_pagemap *pgmap, unsigned int *seed)
 {
 	unsigned int n = rand_r(seed) % STRESS_BLOCKS;
+	unsigned long pfn = stress_pfn(seed);
 
-	switch (rand_r(seed) % 9) {
+	switch (rand_r(seed) % 10) {
 	case 0:
-		transient_memmap_set_cap(pgmap, n);
+		set_limit(pgmap, CAP, n);
 		break;
 	case 1:
-		transient_memmap_set_cap(pgmap, ULONG_MAX);
+		set_limit(pgmap, CAP, ULONG_MAX);
 		break;
 	case 2:
-		transient_memmap_set_cache(pgmap, n);
+		set_limit(pgmap, CACHE, n);
 		break;
 	case 3:
-		transient_memmap_set_cache(pgmap, 0);
+		set_limit(pgmap, CACHE, 0);
 		break;
 	case 4:
-		shrink(pgmap, n % NR_NODES, n);
+		shrink(pgmap, n);
 		break;
 	case 5:
 		WRITE_ONCE(fail_nth, n);
@@ -2023,13 +2064,19 @@ static void stress_tune(struct dev_pagemap *pgmap, unsigned int *seed)
 		tick(AGE_PERIOD);
 		break;
 	case 7:
-		tick(2 * REAP_DELAY);
-		break;
-	case 8:
 		WRITE_ONCE(ram_nid, n % 2 ? NUMA_NO_NODE : n / 2 % NR_NODES);
 		break;
+	case 8:
+		set_limit(pgmap, LONGTERM, n % 2);
+		break;
+	case 9:
+		transient_memmap_poison(pfn);
+		usleep(n * 100);
+		transient_memmap_unpoison(pfn);
+		break;
 	}
-	EXPECT(stats_of(pgmap).live <= STRESS_BLOCKS);
+	EXPECT(stat_of(pgmap, LIVE) <= STRESS_BLOCKS);
+	EXPECT(stat_of(pgmap, PEAK) <= STRESS_BLOCKS);
 }
 
 static void *stress_tuner(void *arg)
@@ -2057,7 +2104,7 @@ static void stress_register(int i)
 
 	do {
 		pgmap = new_pgmap(i * STRESS_BORDER, STRESS_BORDER);
-		err = register_pgmap(&pgmap);
+		err = register_pgmap(pgmap);
 	} while (err == -ENOMEM);
 	EXPECT(!err);
 	pthread_rwlock_wrlock(&stress.lock);
@@ -2074,31 +2121,24 @@ static void stress_unregister(int i)
 	pthread_rwlock_unlock(&stress.lock);
 	if (!pgmap)
 		return;
-	stress.populated += stats_of(pgmap).populated;
-	kill_pgmap(pgmap);
-	/* A pin may have kept a block just after that, which has to age. */
-	if (EXPECT(eventually((tick(1), pgmap_drained(pgmap)))))
-		remove_ranges(pgmap, pgmap->nr_range);
+	stress.populated += stat_of(pgmap, POPULATED);
+	unregister(pgmap);
 }
 
 /* Under load, what is in use would be freed, or what is not in use be kept. */
 static void pins_race_with_all_else(void)
 {
-	pthread_t threads[nr_threads + 1];
+	pthread_t threads[nr_threads + 2], clock = clock_start();
 	time_t end = time(NULL) + seconds;
 	int i, rounds = 0;
 
-	stress.pins = 0;
-	stress.hits = 0;
-	stress.refused = 0;
-	stress.populated = 0;
-	stress.stop = false;
+	stress = (struct stress){ .lock = PTHREAD_RWLOCK_INITIALIZER };
 	stress_register(0);
 	stress_register(1);
-	for (i = 0; i <= nr_threads; i++)
+	for (i = 0; i < nr_threads + 2; i++)
 		pthread_create(&threads[i], NULL,
-			       i ? stress_pinner : stress_tuner,
-			       (void *)(long)(i + 1));
+			       i > 1 ? stress_pinner : stress_tuner,
+			       (void *)(i + 1L));
 	for (; time(NULL) < end && !READ_ONCE(nr_failures); rounds++) {
 		usleep(100000);
 		stress_unregister(rounds % 2);
@@ -2110,18 +2150,19 @@ static void pins_race_with_all_else(void)
 				stress_register(i);
 	}
 	WRITE_ONCE(stress.stop, true);
-	for (i = 0; i <= nr_threads; i++)
+	for (i = 0; i < nr_threads + 2; i++)
 		pthread_join(threads[i], NULL);
+	clock_end(clock);
 	WRITE_ONCE(fail_nth, 0);
 	WRITE_ONCE(ram_nid, NUMA_NO_NODE);
 
 	/* Nobody holds anything: all of it goes. */
 	for (i = 0; i < 2 && stress.pgmaps[i]; i++) {
-		transient_memmap_set_cache(stress.pgmaps[i], 0);
+		set_limit(stress.pgmaps[i], CACHE, 0);
 		advance(AGE_PERIOD);
 		advance(AGE_PERIOD);
-		EXPECT(stats_of(stress.pgmaps[i]).live == 0);
-		EXPECT(stats_of(stress.pgmaps[i]).cached == 0);
+		EXPECT(stat_of(stress.pgmaps[i], LIVE) == 0);
+		EXPECT(stat_of(stress.pgmaps[i], CACHED) == 0);
 		stress_unregister(i);
 	}
 	printf("# pins %lu, hits %lu, refused %lu, populated %lu, rounds %d\n",
@@ -2147,105 +2188,87 @@ static const struct test {
 	TEST(only_the_pinned_block_has_struct_pages),
 	TEST(only_live_blocks_are_had_without_populating),
 	TEST(shared_tails_cannot_be_written),
-	SMALL_TEST(large_blocks_take_masks),
 	TEST(all_memory_is_of_the_ranges_node),
 	TEST(last_unpin_gives_the_memory_back),
+	TEST(last_unpin_may_be_in_an_interrupt),
 	TEST(reader_keeps_struct_pages_mapped),
 	TEST(blocks_that_go_together_share_a_flush),
+	TEST(pools_share_a_flush),
 	TEST(new_pin_revives_a_block_that_waits_for_the_worker),
 	TEST(new_pin_revives_a_hidden_block),
 	TEST(block_dies_again_while_hidden),
 	TEST(revived_block_is_kept),
 	TEST(pin_waits_for_the_flush),
 	TEST(pins_of_one_block_populate_once),
-	TEST(failed_pin_wakes_those_who_wait),
 	TEST(fatal_signal_ends_the_wait),
 	TEST(cap_limits_live_blocks),
+	TEST(peak_is_the_most_that_was_live),
 	TEST(defaults_are_bounded),
 	TEST(limits_of_one_pool_leave_the_other),
 	TEST(cap_of_zero_refuses_pins),
 	TEST(pin_at_the_cap_takes_idle_blocks),
+	TEST(pin_at_the_cap_gives_up_few_blocks),
 	TEST(pin_at_the_cap_waits_for_a_dying_block),
+	TEST(pins_at_the_cap_are_served_in_order),
+	TEST(raised_cap_serves_those_who_wait),
+	TEST(pins_of_one_block_share_one_limit),
+	TEST(preempted_unpin_strands_nobody),
+	TEST(time_may_pass_at_any_point),
+	TEST(nobody_starves_at_the_cap),
 	TEST(poisoned_page_is_refused_and_neighbours_are_not),
 	TEST(poison_counts_in_any_state),
 	TEST(poison_takes_no_failure),
-	TEST(longterm_pins_have_a_cap),
+	TEST(longterm_pins_are_allowed_or_not),
 	TEST(kept_block_serves_the_next_pin),
 	TEST(idle_pool_empties_itself),
 	TEST(block_in_use_does_not_age),
 	TEST(referenced_block_gets_a_second_chance),
 	TEST(cache_limits_kept_blocks),
 	TEST(kept_blocks_of_all_nodes_are_dropped),
-	TEST(shrinker_takes_what_is_cold),
-	TEST(shrinker_takes_from_the_node_that_asks),
+	TEST(shrinker_counts_each_object_once),
+	TEST(shrinker_makes_memory_free),
 	TEST(pin_without_memory_takes_the_reserve),
-	TEST(first_pin_of_a_section_takes_the_reserve),
-	TEST(pin_unwinds_each_failed_allocation),
-	TEST(pin_with_irqs_off_does_not_wait),
+	TEST(pins_without_memory_go_on),
+	TEST(waiting_for_memory_ends_when_there_is_some),
+	TEST(failed_pin_leaves_nothing),
 	TEST(registration_unwinds_each_failed_allocation),
-	TEST(page_tables_go_with_the_last_block),
-	TEST(large_range_works_at_both_ends),
+	TEST(tables_are_complete_once_registered),
 	SMALL_TEST(pools_share_a_section),
 	SMALL_TEST(range_of_another_is_refused),
 	TEST(others_are_left_alone),
+	TEST(sysfs_shows_limits_and_statistics),
 	DIRECT_MAP_TEST(direct_map_has_pinned_blocks_only),
-	DIRECT_MAP_TEST(direct_map_goes_with_the_struct_pages),
 	DIRECT_MAP_TEST(direct_map_wants_whole_page_tables),
-	TEST(direct_map_has_an_owner),
 	TEST(unregister_drops_kept_blocks),
 	TEST(unregister_waits_for_pins_and_refuses_new),
-	TEST(killed_unregister_is_ended_when_the_last_pin_goes),
 	TEST(pins_race_with_all_else),
 };
 
-static void expect_nothing_left(void)
+static void boot(void)
 {
-	int i;
+	struct sigaction action = {
+		.sa_sigaction = die, .sa_flags = SA_SIGINFO,
+	};
 
-	advance(2 * REAP_DELAY);
-	EXPECT(nr_objects == 0);
-	EXPECT(nr_pages == 0);
-	EXPECT(nr_memmap_pages == 0);
-	EXPECT(nr_warnings == 0);
-	EXPECT(!current->rcu_depth && !current->locks);
-	for (i = 0; i < NR_SECTIONS; i++)
-		EXPECT(!page_tables[i] && !mem_sections[i].transient);
-	for (i = 0; i < NR_GIB; i++)
-		EXPECT(!direct_tables[i]);
-}
-
-static void boot_machine(void)
-{
-	unsigned long addr;
-
-	ram_fd = memfd_create("ram", 0);
-	if (ram_fd < 0 || ftruncate(ram_fd, NR_RAM * PAGE_SIZE))
-		abort();
-	direct_map = mmap(NULL, NR_RAM * PAGE_SIZE, PROT_READ | PROT_WRITE,
-			  MAP_SHARED, ram_fd, 0);
-	addr = (unsigned long)mmap(NULL, VMEMMAP_SIZE + PUD_SIZE, PROT_NONE,
-				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-				   -1, 0);
-	if (direct_map == MAP_FAILED || (void *)addr == MAP_FAILED)
-		abort();
-	vmemmap = (struct page *)ALIGN(addr, PUD_SIZE);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGALRM, &action, NULL);
+	boot_machine();
 	before_flush = stop_flush;
-	if (transient_memmap_init())
-		abort();
-	/* Not those that are there for good */
-	nr_objects = 0;
 }
 
-#define NR_RUNS		(ARRAY_SIZE(tests) * ARRAY_SIZE(variants))
+#define NR_RUNS		(ARRAY_SIZE(tests) * 2)
 
 /* Sets test_name, too. */
 static bool selected(int i, const char *name)
 {
 	const struct test *test = &tests[i % ARRAY_SIZE(tests)];
 
-	variant = &variants[i / ARRAY_SIZE(tests)];
-	snprintf(test_name, sizeof(test_name), "%s.%s", test->name, variant->name);
-	return !(variant->direct_map ? test->small : test->direct_map) &&
+	direct_map_variant = i >= ARRAY_SIZE(tests);
+	snprintf(test_name, sizeof(test_name), "%s%s", test->name,
+		 direct_map_variant ? ".direct_map" : "");
+	return !(direct_map_variant ? test->small : test->direct_map) &&
 	       strstr(test_name, name);
 }
 
@@ -2254,9 +2277,9 @@ static bool run(int i)
 	test_nr++;
 	nr_failures = 0;
 	nr_warnings = 0;
-	has_mask = variant->has_mask;
-	alarm(seconds + 60);
+	alarm(seconds * 10 + 60);
 	tests[i % ARRAY_SIZE(tests)].run();
+	advance(AGE_PERIOD);
 	expect_nothing_left();
 	printf("%sok %d %s\n", nr_failures ? "not " : "", test_nr, test_name);
 	return !nr_failures;
@@ -2266,16 +2289,13 @@ static void usage(const char *name)
 {
 	printf("Usage: %s [-s SECONDS] [-t THREADS] [NAME]\n"
 	       "Runs the tests whose name has NAME in it.\n"
-	       "  -s  how long to race, for each kind of block (%u)\n"
+	       "  -s  how long to race (%u)\n"
 	       "  -t  how many threads pin meanwhile (%u)\n",
 	       name, seconds, nr_threads);
 }
 
 int main(int argc, char **argv)
 {
-	struct sigaction action = {
-		.sa_sigaction = die, .sa_flags = SA_SIGINFO,
-	};
 	int i, opt, nr = 0, bad = 0;
 	const char *name;
 
@@ -2290,12 +2310,7 @@ int main(int argc, char **argv)
 		}
 	}
 	name = optind < argc ? argv[optind] : "";
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	sigaction(SIGSEGV, &action, NULL);
-	sigaction(SIGBUS, &action, NULL);
-	sigaction(SIGALRM, &action, NULL);
-	boot_machine();
-
+	boot();
 	for (i = 0; i < NR_RUNS; i++)
 		nr += selected(i, name);
 	printf("KTAP version 1\n1..%d\n", nr);

@@ -16,6 +16,7 @@
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
 #include <linux/io_uring.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -49,7 +50,7 @@
 #define MADV_POPULATE_WRITE	23
 #endif
 
-#define BLOCK	(256 * KB)
+#define BLOCK	(2 * MB)
 
 #define PROVIDER	"/dev/test_transient_memmap"
 #define FAIL_NTH	"/proc/self/fail-nth"
@@ -327,47 +328,63 @@ struct space {
 	size_t reserve_len;
 	unsigned long cap;
 	unsigned long cache;
-	size_t block;
 	long memmap_pages;
 };
 
-static unsigned long pool_read(struct space *s, const char *name)
+static unsigned long provider_stat(int fd, const char *name)
 {
 	struct tmemmap_stats stats;
-	char path[PATH_MAX];
 
-	if (!s->provider) {
-		snprintf(path, sizeof(path), DAX "transient/%s", name);
-		return strtoul(read_str(path), NULL, 0);
-	}
-	if (ioctl(s->fd, TMEMMAP_STATS, &stats))
+	if (ioctl(fd, TMEMMAP_STATS, &stats))
 		return ULONG_MAX;
-	return !strcmp(name, "block_size") ? stats.block_size :
-	       !strcmp(name, "cap") ? stats.cap :
-	       !strcmp(name, "cache") ? stats.cache :
-	       !strcmp(name, "cached") ? stats.cached :
-	       !strcmp(name, "live") ? stats.live :
-	       !strcmp(name, "peak") ? stats.peak :
-	       !strcmp(name, "populated") ? stats.populated :
-	       !strcmp(name, "failed") ? stats.failed : ULONG_MAX;
+	return named_value(stats.text, name);
 }
 
-static int pool_set_cap(struct space *s, unsigned long cap)
+static unsigned long provider_limit(int fd, int which)
 {
-	__u64 cap64 = cap;
+	struct tmemmap_limit limit = { .which = which };
 
-	if (s->provider)
-		return ioctl(s->fd, TMEMMAP_SET_CAP, &cap64) ? -errno : 0;
-	return write_ulong(DAX "transient/cap", cap);
+	return ioctl(fd, TMEMMAP_GET_LIMIT, &limit) ? ULONG_MAX : limit.value;
 }
 
-static int pool_set_cache(struct space *s, unsigned long cache)
+static int provider_set_limit(int fd, int which, unsigned long value)
 {
-	__u64 cache64 = cache;
+	struct tmemmap_limit limit = { .which = which, .value = value };
 
-	if (s->provider)
-		return ioctl(s->fd, TMEMMAP_SET_CACHE, &cache64) ? -errno : 0;
-	return write_ulong(DAX "transient/cache", cache);
+	return ioctl(fd, TMEMMAP_SET_LIMIT, &limit) ? -errno : 0;
+}
+
+static unsigned long stat_of(struct space *s, const char *name)
+{
+	return s->provider ? provider_stat(s->fd, name) : pool_stat(DAX, name);
+}
+
+static const char * const limit_names[] = {
+	[TMEMMAP_CAP] = "cap",
+	[TMEMMAP_CACHE] = "cache",
+	[TMEMMAP_ALLOW_LONGTERM] = "longterm",
+};
+
+static unsigned long get_limit(struct space *s, int which)
+{
+	return s->provider ? provider_limit(s->fd, which) :
+			     pool_limit(DAX, limit_names[which]);
+}
+
+static int set_limit(struct space *s, int which, unsigned long value)
+{
+	return s->provider ? provider_set_limit(s->fd, which, value) :
+			     pool_set_limit(DAX, limit_names[which], value);
+}
+
+static int set_cap(struct space *s, unsigned long cap)
+{
+	return set_limit(s, TMEMMAP_CAP, cap);
+}
+
+static int set_cache(struct space *s, unsigned long cache)
+{
+	return set_limit(s, TMEMMAP_CACHE, cache);
 }
 
 /* Idle blocks age for a second; an emulated machine may be slower. */
@@ -376,7 +393,7 @@ static bool eventually_live(struct space *s, unsigned long live)
 	int i;
 
 	for (i = 0; i < 1000; i++) {
-		if (pool_read(s, "live") == live)
+		if (stat_of(s, "live") == live)
 			return true;
 		usleep(10000);
 	}
@@ -452,9 +469,8 @@ static const char *space_open(struct space *s, bool provider, size_t page_size)
 		return why;
 
 	s->memmap_pages = memmap_pages();
-	s->cap = pool_read(s, "cap");
-	s->cache = pool_read(s, "cache");
-	s->block = pool_read(s, "block_size");
+	s->cap = get_limit(s, TMEMMAP_CAP);
+	s->cache = get_limit(s, TMEMMAP_CACHE);
 	s->len = page_size > 8 * MB ? page_size : 8 * MB;
 	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
 	if (s->mem == MAP_FAILED)
@@ -474,13 +490,13 @@ static void space_close(struct __test_metadata *_metadata, struct space *s)
 {
 	space_unmap(s);
 	/* Drop what is cached now: to wait for it is the business of one test. */
-	pool_set_cache(s, 0);
+	set_cache(s, 0);
 	EXPECT_TRUE(eventually_gone(s)) {
 		TH_LOG("live %lu, nr_memmap_pages %ld, was %ld",
-		       pool_read(s, "live"), memmap_pages(), s->memmap_pages);
+		       stat_of(s, "live"), memmap_pages(), s->memmap_pages);
 	}
-	pool_set_cap(s, s->cap);
-	pool_set_cache(s, s->cache);
+	set_cap(s, s->cap);
+	set_cache(s, s->cache);
 	close(s->fd);
 }
 
@@ -524,18 +540,25 @@ FIXTURE_VARIANT_ADD(dio, psync_1g) { .engine = PSYNC, .page_size = GB };
 FIXTURE_VARIANT_ADD(dio, aio_1g) { .engine = AIO, .page_size = GB };
 FIXTURE_VARIANT_ADD(dio, uring_1g) { .engine = URING, .page_size = GB };
 
-FIXTURE_SETUP(dio)
+static const char *dio_open(struct space *s, int *disk, enum engine engine,
+			    size_t page_size)
 {
-	const char *why;
 	struct io io;
 
-	self->disk = open_disk();
-	if (self->disk < 0)
-		SKIP(return, "no disk");
-	if (!io_open(&io, variant->engine))
-		SKIP(return, "engine: %s", strerror(errno));
+	*disk = open_disk();
+	if (*disk < 0)
+		return "no disk";
+	if (!io_open(&io, engine))
+		return "no such engine";
 	io_close(&io);
-	why = space_open(&self->s, false, variant->page_size);
+	return space_open(s, false, page_size);
+}
+
+FIXTURE_SETUP(dio)
+{
+	const char *why = dio_open(&self->s, &self->disk, variant->engine,
+				   variant->page_size);
+
 	if (why)
 		SKIP(return, "%s", why);
 }
@@ -550,8 +573,8 @@ FIXTURE_TEARDOWN(dio)
 TEST_F_TIMEOUT(dio, read_brings_what_the_disk_has, TIMEOUT)
 {
 	/* From the middle of a page, over three blocks */
-	const size_t start = self->s.block - 3 * PAGE + 512;
-	const size_t len = self->s.block + 16 * PAGE;
+	const size_t start = BLOCK - 3 * PAGE + 512;
+	const size_t len = BLOCK + 16 * PAGE;
 	char *buf = self->s.mem + start;
 
 	ASSERT_TRUE(disk_put(MB, len, 1));
@@ -560,14 +583,14 @@ TEST_F_TIMEOUT(dio, read_brings_what_the_disk_has, TIMEOUT)
 	EXPECT_EQ(same(buf, len, 1), len);
 	EXPECT_TRUE(all_bytes(self->s.mem, start, 0x5a));
 	EXPECT_TRUE(all_bytes(buf + len, 8 * MB - start - len, 0x5a));
-	EXPECT_GE(pool_read(&self->s, "populated"), 3);
+	EXPECT_GE(stat_of(&self->s, "populated"), 3);
 }
 
 /* A guest's disk would hold something else than what it wrote. */
 TEST_F_TIMEOUT(dio, write_brings_what_memory_has, TIMEOUT)
 {
-	const size_t len = self->s.block + 16 * PAGE;
-	char *buf = self->s.mem + self->s.block - 3 * PAGE + 512;
+	const size_t len = BLOCK + 16 * PAGE;
+	char *buf = self->s.mem + BLOCK - 3 * PAGE + 512;
 
 	ASSERT_TRUE(disk_put(0, 4 * MB, 2));
 	fill(buf, len, 3);
@@ -653,37 +676,72 @@ TEST_F_TIMEOUT(dio, protection_counts, TIMEOUT)
 		  (long)PAGE);
 }
 
-/* I/O at the limit would hang, or keep memory for good. */
-TEST_F_TIMEOUT(dio, cap_of_zero_gives_enomem, TIMEOUT)
-{
-	unsigned long failed = pool_read(&self->s, "failed");
+/*
+ * The limit on blocks. A pin that waits in vain takes a second, so there is
+ * only one variant for each engine.
+ */
 
-	ASSERT_EQ(pool_set_cap(&self->s, 0), 0);
-	EXPECT_EQ(io_one(variant->engine, self->disk, false, self->s.mem, PAGE, 0),
-		  -ENOMEM);
-	EXPECT_EQ(pool_read(&self->s, "live"), 0);
-	EXPECT_GT(pool_read(&self->s, "failed"), failed);
+FIXTURE(cap)
+{
+	struct space s;
+	int disk;
+};
+
+FIXTURE_VARIANT(cap)
+{
+	enum engine engine;
+};
+
+FIXTURE_VARIANT_ADD(cap, psync) { .engine = PSYNC };
+FIXTURE_VARIANT_ADD(cap, aio) { .engine = AIO };
+FIXTURE_VARIANT_ADD(cap, uring) { .engine = URING };
+
+FIXTURE_SETUP(cap)
+{
+	const char *why = dio_open(&self->s, &self->disk, variant->engine,
+				   2 * MB);
+
+	if (why)
+		SKIP(return, "%s", why);
+}
+
+FIXTURE_TEARDOWN(cap)
+{
+	space_close(_metadata, &self->s);
+	close(self->disk);
+}
+
+/* I/O at the limit would hang, or keep memory for good. */
+TEST_F_TIMEOUT(cap, of_zero_gives_enomem, TIMEOUT)
+{
+	unsigned long failed = stat_of(&self->s, "failed");
+
+	ASSERT_EQ(set_cap(&self->s, 0), 0);
+	EXPECT_EQ(io_one(variant->engine, self->disk, false, self->s.mem, PAGE,
+			 0), -ENOMEM);
+	EXPECT_EQ(stat_of(&self->s, "live"), 0);
+	EXPECT_GT(stat_of(&self->s, "failed"), failed);
 	EXPECT_EQ(memmap_pages(), self->s.memmap_pages);
 
-	ASSERT_EQ(pool_set_cap(&self->s, 1), 0);
-	EXPECT_EQ(io_one(variant->engine, self->disk, false, self->s.mem, PAGE, 0),
-		  (long)PAGE);
+	ASSERT_EQ(set_cap(&self->s, 1), 0);
+	EXPECT_EQ(io_one(variant->engine, self->disk, false, self->s.mem, PAGE,
+			 0), (long)PAGE);
 }
 
 /*
  * A transfer larger than the limit would hang, or claim to have done more than
- * it has; or less, by which QEMU knows the end of a disk, and gives its guest zeroes.
+ * it has; or less, which QEMU takes for the end of a disk, and gives its guest
+ * zeroes.
  */
-TEST_F_TIMEOUT(dio, transfer_larger_than_the_cap_fails_or_is_whole, TIMEOUT)
+TEST_F_TIMEOUT(cap, larger_transfer_fails_or_is_whole, TIMEOUT)
 {
-	const size_t len = 4 * self->s.block;
+	const size_t len = 4 * BLOCK;
 	long ret;
 
 	ASSERT_TRUE(disk_put(0, len, 6));
-	ASSERT_EQ(pool_set_cap(&self->s, 2), 0);
+	ASSERT_EQ(set_cap(&self->s, 2), 0);
 	ret = io_one(variant->engine, self->disk, false, self->s.mem, len, 0);
 	TH_LOG("%ld of %zu bytes", ret, len);
-	EXPECT_LE(pool_read(&self->s, "peak"), pool_read(&self->s, "populated"));
 	EXPECT_TRUE(ret == (long)len || ret == -ENOMEM || ret == -EIO);
 	EXPECT_TRUE(transferred(self->s.mem, ret, 6));
 	EXPECT_TRUE(eventually_gone(&self->s));
@@ -716,7 +774,7 @@ FIXTURE_VARIANT_ADD(in_flight, uring) { .engine = URING };
 
 static char *flight_buf(const struct space *s)
 {
-	return s->mem + s->block - FLIGHT_LEN / 2;
+	return s->mem + BLOCK - FLIGHT_LEN / 2;
 }
 
 FIXTURE_SETUP(in_flight)
@@ -757,7 +815,7 @@ TEST_F_TIMEOUT(in_flight, munmap_leaves_the_pins, TIMEOUT)
 			    FLIGHT_LEN, 0), 0);
 	EXPECT_TRUE(eventually_live(s, 2));
 	space_unmap(s);
-	EXPECT_EQ(pool_read(s, "live"), 2);
+	EXPECT_EQ(stat_of(s, "live"), 2);
 	io_wait(&self->io, 1);
 	EXPECT_EQ(self->io.res[0], (long)FLIGHT_LEN);
 	EXPECT_TRUE(eventually_gone(s));
@@ -798,20 +856,42 @@ TEST_F_TIMEOUT(in_flight, killed_process_leaves_nothing, TIMEOUT)
 	close(ready[0]);
 }
 
+/*
+ * A guest would get I/O errors whenever it has more in flight than the cap
+ * allows, although a block is soon free.
+ */
+TEST_F_TIMEOUT(in_flight, pin_at_the_cap_waits_for_a_block, TIMEOUT)
+{
+	struct space *s = &self->s;
+	unsigned long failed = stat_of(s, "failed");
+
+	ASSERT_EQ(set_cache(s, 0), 0);
+	ASSERT_EQ(set_cap(s, 2), 0);
+	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, flight_buf(s),
+			    FLIGHT_LEN, 0), 0);
+	EXPECT_TRUE(eventually_live(s, 2));
+	EXPECT_EQ(pread(self->disk, s->mem + 3 * BLOCK, FLIGHT_LEN, 0),
+		  (ssize_t)FLIGHT_LEN);
+	EXPECT_EQ(same(s->mem + 3 * BLOCK, FLIGHT_LEN, 7), FLIGHT_LEN);
+	io_wait(&self->io, 1);
+	EXPECT_EQ(self->io.res[0], (long)FLIGHT_LEN);
+	EXPECT_EQ(stat_of(s, "failed"), failed);
+}
+
 /* New I/O to a buffer would disturb the I/O to it that is under way. */
 TEST_F_TIMEOUT(in_flight, second_request_shares_the_block, TIMEOUT)
 {
 	struct space *s = &self->s;
-	unsigned long populated = pool_read(s, "populated");
+	unsigned long populated = stat_of(s, "populated");
 
 	ASSERT_EQ(io_submit(&self->io, 0, self->disk, false, flight_buf(s),
 			    FLIGHT_LEN, 0), 0);
-	ASSERT_EQ(io_submit(&self->io, 1, self->disk, false, s->mem + 2 * s->block,
+	ASSERT_EQ(io_submit(&self->io, 1, self->disk, false, s->mem + 2 * BLOCK,
 			    FLIGHT_LEN, 0), 0);
-	ASSERT_EQ(io_submit(&self->io, 2, self->disk, true, s->mem + 3 * s->block -
+	ASSERT_EQ(io_submit(&self->io, 2, self->disk, true, s->mem + 3 * BLOCK -
 			    FLIGHT_LEN, FLIGHT_LEN, 4 * MB), 0);
 	EXPECT_TRUE(eventually_live(s, 3));
-	EXPECT_EQ(pool_read(s, "populated"), populated + 3);
+	EXPECT_EQ(stat_of(s, "populated"), populated + 3);
 	io_wait(&self->io, 3);
 	EXPECT_EQ(self->io.res[0], (long)FLIGHT_LEN);
 	EXPECT_EQ(self->io.res[1], (long)FLIGHT_LEN);
@@ -862,7 +942,7 @@ FIXTURE_TEARDOWN(gup)
 /* Mere use of the memory would cost what the transient memmap saves. */
 TEST_F_TIMEOUT(gup, use_without_pins_populates_nothing, TIMEOUT)
 {
-	unsigned long populated = pool_read(&self->s, "populated");
+	unsigned long populated = stat_of(&self->s, "populated");
 	char *mem = self->s.mem;
 	size_t i, len = self->s.len;
 	pid_t pid;
@@ -889,29 +969,30 @@ TEST_F_TIMEOUT(gup, use_without_pins_populates_nothing, TIMEOUT)
 	ASSERT_EQ(mprotect(mem, len, PROT_READ), 0);
 	ASSERT_EQ(mprotect(mem, len, PROT_READ | PROT_WRITE), 0);
 	mem[0]++;
-	EXPECT_EQ(pool_read(&self->s, "populated"), populated);
-	EXPECT_EQ(pool_read(&self->s, "live"), 0);
+	EXPECT_EQ(stat_of(&self->s, "populated"), populated);
+	EXPECT_EQ(stat_of(&self->s, "live"), 0);
 }
 
 /* A VMM that forks would have I/O that goes to the wrong process's memory. */
 TEST_F_TIMEOUT(gup, fork_shares_the_memory, TIMEOUT)
 {
+	const ssize_t len = 256 * KB;
 	char *mem = self->s.mem;
 	pid_t pid;
 
-	ASSERT_TRUE(disk_put(0, BLOCK, 8));
+	ASSERT_TRUE(disk_put(0, len, 8));
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
-		fill(mem + MB, BLOCK, 9);
-		_exit(pread(self->disk, mem, BLOCK, 0) != BLOCK ||
-		      pwrite(self->disk, mem + MB, BLOCK, MB) != BLOCK ||
-		      same(mem, BLOCK, 8) != BLOCK);
+		fill(mem + MB, len, 9);
+		_exit(pread(self->disk, mem, len, 0) != len ||
+		      pwrite(self->disk, mem + MB, len, MB) != len ||
+		      same(mem, len, 8) != (size_t)len);
 	}
 	EXPECT_EQ(wait_exit(pid), 0);
-	EXPECT_EQ(same(mem, BLOCK, 8), BLOCK);
-	EXPECT_EQ(same(mem + MB, BLOCK, 9), BLOCK);
-	EXPECT_TRUE(disk_has(MB, BLOCK, 9));
+	EXPECT_EQ(same(mem, len, 8), (size_t)len);
+	EXPECT_EQ(same(mem + MB, len, 9), (size_t)len);
+	EXPECT_TRUE(disk_has(MB, len, 9));
 	EXPECT_EQ(pread(self->disk, mem, PAGE, MB), PAGE);
 	EXPECT_EQ(same(mem, PAGE, 9), PAGE);
 }
@@ -920,7 +1001,7 @@ TEST_F_TIMEOUT(gup, fork_shares_the_memory, TIMEOUT)
 TEST_F_TIMEOUT(gup, process_vm_access_works, TIMEOUT)
 {
 	static char buf[3 * PAGE];
-	char *at = self->s.mem + self->s.block - PAGE + 123;
+	char *at = self->s.mem + BLOCK - PAGE + 123;
 	struct iovec local = { buf, sizeof(buf) }, remote = { at, sizeof(buf) };
 	pid_t pid;
 
@@ -947,7 +1028,7 @@ TEST_F_TIMEOUT(gup, process_vm_access_works, TIMEOUT)
 TEST_F_TIMEOUT(gup, debugger_access_works, TIMEOUT)
 {
 	static char buf[3 * PAGE];
-	char *at = self->s.mem + self->s.block - PAGE, path[64];
+	char *at = self->s.mem + BLOCK - PAGE, path[64];
 	long word;
 	int fd, status;
 	pid_t pid;
@@ -1018,14 +1099,14 @@ TEST_F_TIMEOUT(gup, registered_buffer_is_refused, TIMEOUT)
 {
 	char *anon = mmap(NULL, MB, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	unsigned long populated = pool_read(&self->s, "populated");
+	unsigned long populated = stat_of(&self->s, "populated");
 	int err;
 
 	err = register_buffer(anon, MB);
 	if (err)
 		SKIP(return, "io_uring: %s", strerror(-err));
 	EXPECT_EQ(register_buffer(self->s.mem, MB), -EOPNOTSUPP);
-	EXPECT_EQ(pool_read(&self->s, "populated"), populated);
+	EXPECT_EQ(stat_of(&self->s, "populated"), populated);
 
 	/* Nor by the fast path, when there are struct pages by chance. */
 	EXPECT_EQ(pread(self->disk, self->s.mem, MB, 0), MB);
@@ -1042,21 +1123,21 @@ TEST_F_TIMEOUT(gup, pipe_holds_a_block_and_the_cap_counts_it, TIMEOUT)
 
 	ASSERT_EQ(pipe(p), 0);
 	fill(iov.iov_base, PAGE, 14);
-	ASSERT_EQ(pool_set_cap(s, 1), 0);
+	ASSERT_EQ(set_cap(s, 1), 0);
 	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), PAGE);
 	usleep(100000);
-	EXPECT_EQ(pool_read(s, "live"), 1);
+	EXPECT_EQ(stat_of(s, "live"), 1);
 	EXPECT_EQ(memmap_pages(), s->memmap_pages + 1);
 
-	EXPECT_EQ(pread(self->disk, s->mem + s->block, PAGE, 0), -1);
+	EXPECT_EQ(pread(self->disk, s->mem + BLOCK, PAGE, 0), -1);
 	EXPECT_EQ(errno, ENOMEM);
-	EXPECT_EQ(pread(self->disk, s->mem + s->block - PAGE, PAGE, 0), PAGE);
-	EXPECT_EQ(pool_read(s, "live"), 1);
+	EXPECT_EQ(pread(self->disk, s->mem + BLOCK - PAGE, PAGE, 0), PAGE);
+	EXPECT_EQ(stat_of(s, "live"), 1);
 
 	EXPECT_EQ(read(p[0], buf, PAGE), PAGE);
 	EXPECT_EQ(same(buf, PAGE, 14), PAGE);
 	EXPECT_TRUE(eventually_gone(s));
-	EXPECT_EQ(pread(self->disk, s->mem + s->block, PAGE, 0), PAGE);
+	EXPECT_EQ(pread(self->disk, s->mem + BLOCK, PAGE, 0), PAGE);
 
 	/* What is never read goes with the pipe. */
 	EXPECT_TRUE(eventually_gone(s));
@@ -1075,7 +1156,7 @@ TEST_F_TIMEOUT(gup, guest_faults_populate_nothing, TIMEOUT)
 		{ 4 * KB, "pages_4k" }, { 2 * MB, "pages_2m" }, { GB, "pages_1g" },
 	};
 	struct space *s = &self->s;
-	unsigned long populated = pool_read(s, "populated");
+	unsigned long populated = stat_of(s, "populated");
 	struct iovec iov = { s->mem + 16 * PAGE, 1 };
 	const char *why;
 	struct guest g;
@@ -1095,20 +1176,20 @@ TEST_F_TIMEOUT(gup, guest_faults_populate_nothing, TIMEOUT)
 			TH_LOG("%s: %ld", sizes[i].stat, guest_stat(&g, sizes[i].stat));
 		}
 	}
-	EXPECT_EQ(pool_read(s, "populated"), populated);
+	EXPECT_EQ(stat_of(s, "populated"), populated);
 
 	/* I/O to memory that the guest has */
 	EXPECT_EQ(pread(self->disk, s->mem + 16 * PAGE + 512, 512, 0), 512);
-	EXPECT_EQ(pool_read(s, "populated"), populated + 1);
+	EXPECT_EQ(stat_of(s, "populated"), populated + 1);
 	why = guest_run(&g);
 	EXPECT_EQ(why, NULL) TH_LOG("%s", why);
 	EXPECT_EQ(g.faults, 0);
 
-	/* And to what it gets meanwhile: KVM's fast path finds the struct pages. */
+	/* And to what it gets meanwhile: KVM maps it without a reference. */
 	ASSERT_TRUE(guest_remap(&g, 1));
 	ASSERT_EQ(pipe(p), 0);
 	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), 1);
-	EXPECT_EQ(pool_read(s, "populated"), populated + 2);
+	EXPECT_EQ(stat_of(s, "populated"), populated + 2);
 	why = guest_run(&g);
 	EXPECT_EQ(why, NULL) TH_LOG("%s", why);
 	close(p[0]);
@@ -1120,14 +1201,14 @@ TEST_F_TIMEOUT(gup, guest_faults_populate_nothing, TIMEOUT)
 	why = guest_run(&g);
 	EXPECT_EQ(why, NULL) TH_LOG("%s", why);
 	guest_destroy(&g);
-	EXPECT_EQ(pool_read(s, "populated"), populated + 2);
+	EXPECT_EQ(stat_of(s, "populated"), populated + 2);
 }
 
 /* Each guest that is told the time would keep a block, or have no time. */
 TEST_F_TIMEOUT(gup, guest_is_told_the_time_without_struct_pages, TIMEOUT)
 {
 	struct space *s = &self->s;
-	unsigned long populated = pool_read(s, "populated");
+	unsigned long populated = stat_of(s, "populated");
 	const char *why;
 	struct guest g;
 
@@ -1142,7 +1223,7 @@ TEST_F_TIMEOUT(gup, guest_is_told_the_time_without_struct_pages, TIMEOUT)
 	why = guest_share(&g, &guest_steal_time);
 	EXPECT_EQ(why, NULL) TH_LOG("steal time: %s", why);
 	guest_destroy(&g);
-	EXPECT_EQ(pool_read(s, "populated"), populated);
+	EXPECT_EQ(stat_of(s, "populated"), populated);
 }
 
 /* Moving a mapping would move I/O to other memory. */
@@ -1189,8 +1270,39 @@ static bool read_all(const char *path)
 	return n == 0;
 }
 
+/* Whether smaps has the flag for the mapping that begins at @addr */
+static bool mapping_has_flag(const char *addr, const char *flag)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	bool ours = false, found = false;
+	unsigned long start, end;
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			ours = start == (unsigned long)addr;
+		if (ours && !strncmp(line, "VmFlags:", 8))
+			found = strstr(line, flag);
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* Nobody could tell why a mapping can be pinned, and others can't. */
+TEST_F_TIMEOUT(gup, smaps_tells_that_it_is_transient, TIMEOUT)
+{
+	char *anon = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+
+	EXPECT_TRUE(mapping_has_flag(self->s.mem, " tr "));
+	EXPECT_TRUE(mapping_has_flag(self->s.mem, " pf "));
+	EXPECT_FALSE(mapping_has_flag(anon, " tr "));
+	munmap(anon, PAGE);
+}
+
 /*
- * These split huge entries. Who reads them would crash the host, or take away
+ * These split huge entries. Reading them could crash the host, or take away
  * references of others.
  */
 TEST_F_TIMEOUT(gup, files_in_proc_can_be_read, TIMEOUT)
@@ -1255,15 +1367,15 @@ TEST_F_TIMEOUT(gup, each_allocation_may_fail, 2 * TIMEOUT)
 	if (fd < 0)
 		SKIP(return, "no fault injection");
 	fail_nth_setup(_metadata);
-	ASSERT_EQ(pool_set_cache(s, 0), 0);
-	ASSERT_TRUE(disk_put(0, 2 * s->block, 16));
+	ASSERT_EQ(set_cache(s, 0), 0);
+	ASSERT_TRUE(disk_put(0, 2 * BLOCK, 16));
 	for (nth = 1; injected && nth < 1000; nth++) {
 		char left[16] = "";
 
-		memset(s->mem, 0x5a, 2 * s->block);
+		memset(s->mem, 0x5a, 2 * BLOCK);
 		snprintf(path, sizeof(path), "%d", nth);
 		ASSERT_GT(pwrite(fd, path, strlen(path), 0), 0);
-		ret = pread(self->disk, s->mem, 2 * s->block, 0);
+		ret = pread(self->disk, s->mem, 2 * BLOCK, 0);
 		ASSERT_GT(pread(fd, left, sizeof(left) - 1, 0), 0);
 		injected = !atoi(left);
 		ASSERT_GT(pwrite(fd, "0", 1, 0), 0);
@@ -1277,7 +1389,7 @@ TEST_F_TIMEOUT(gup, each_allocation_may_fail, 2 * TIMEOUT)
 	close(fd);
 	TH_LOG("%d allocations failed, %d reads", nth - 2, failures);
 	EXPECT_FALSE(injected);
-	EXPECT_EQ(ret, (ssize_t)(2 * s->block));
+	EXPECT_EQ(ret, (ssize_t)(2 * BLOCK));
 	/* Most reads go on: the pool has a reserve. */
 	EXPECT_GT(nth - 2, 3);
 }
@@ -1344,17 +1456,122 @@ TEST_F_TIMEOUT(dax, memmap_attribute_is_changed_while_unbound_only, TIMEOUT)
 	EXPECT_EQ(write_str(DAX "memmap", "static"), -EBUSY);
 	EXPECT_EQ(write_str(DAX "memmap", "none"), -EINVAL);
 	EXPECT_STREQ(read_str(DAX "memmap"), "transient");
-	EXPECT_EQ(access(DAX "transient/live", R_OK), 0);
+}
+
+/* An operator could not limit a device, or not know what it holds. */
+TEST_F_TIMEOUT(dax, limits_and_statistics_are_in_sysfs, TIMEOUT)
+{
+	static const char * const names[] = {
+		"block_size", "live", "cached", "peak", "populated", "freed",
+		"failed", "flushes", "memmap_bytes",
+	};
+	struct space *s = &self->s;
+	size_t i;
+
 	EXPECT_EQ(write_str(DAX "transient/cap", "many"), -EINVAL);
-	EXPECT_GT(pool_read(&self->s, "cap"), 0);
-	EXPECT_EQ(pool_set_cap(&self->s, 17), 0);
-	EXPECT_EQ(pool_read(&self->s, "cap"), 17);
+	EXPECT_GT(get_limit(s, TMEMMAP_CAP), 0);
+	EXPECT_EQ(set_cap(s, 17), 0);
+	EXPECT_EQ(get_limit(s, TMEMMAP_CAP), 17);
 	EXPECT_EQ(write_str(DAX "transient/cache", "-1"), -EINVAL);
-	EXPECT_EQ(pool_set_cache(&self->s, 3), 0);
-	EXPECT_EQ(pool_read(&self->s, "cache"), 3);
-	EXPECT_EQ(pool_set_cap(&self->s, ULONG_MAX), 0);
-	EXPECT_EQ(pool_set_cache(&self->s, ULONG_MAX), 0);
-	EXPECT_EQ(pool_read(&self->s, "live"), 0);
+	EXPECT_EQ(set_cache(s, 3), 0);
+	EXPECT_EQ(get_limit(s, TMEMMAP_CACHE), 3);
+	EXPECT_EQ(set_cap(s, ULONG_MAX), 0);
+	EXPECT_EQ(set_cache(s, ULONG_MAX), 0);
+	EXPECT_EQ(set_limit(s, TMEMMAP_ALLOW_LONGTERM, 2), -EINVAL);
+	EXPECT_EQ(get_limit(s, TMEMMAP_ALLOW_LONGTERM), 0);
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		EXPECT_NE(stat_of(s, names[i]), ULONG_MAX) {
+			TH_LOG("no %s", names[i]);
+		}
+	}
+	EXPECT_EQ(write_str(DAX "transient/stats", "0"), -EACCES);
+	EXPECT_EQ(stat_of(s, "block_size"), BLOCK);
+	EXPECT_EQ(stat_of(s, "live"), 0);
+}
+
+/* An operator would not know what the memory costs the host. */
+TEST_F_TIMEOUT(dax, memmap_bytes_follow_the_blocks, TIMEOUT)
+{
+	struct space *s = &self->s;
+	unsigned long rest = stat_of(s, "memmap_bytes");
+	unsigned long size = strtoul(read_str(DAX "size"), NULL, 0);
+	struct iovec iov = { s->mem, PAGE };
+	int p[2], i;
+
+	/* About 34 MiB per TiB */
+	EXPECT_GT(rest, 0);
+	EXPECT_LT(rest, size / 16384 + MB);
+
+	/* The block takes a page of the reserve, which is filled up again. */
+	ASSERT_EQ(pipe(p), 0);
+	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), PAGE);
+	for (i = 0; i < 1000 && stat_of(s, "memmap_bytes") == rest; i++)
+		usleep(10000);
+	EXPECT_EQ(stat_of(s, "memmap_bytes"), rest + PAGE);
+
+	/* What the block leaves is given back. */
+	close(p[0]);
+	close(p[1]);
+	EXPECT_TRUE(eventually_gone(s));
+	for (i = 0; i < 1000 && stat_of(s, "memmap_bytes") != rest; i++)
+		usleep(10000);
+	EXPECT_EQ(stat_of(s, "memmap_bytes"), rest);
+}
+
+struct reader {
+	pthread_t thread;
+	struct space *s;
+	int disk, nr, failed;
+	unsigned int seed;
+};
+
+static void *read_to_random_blocks(void *arg)
+{
+	struct reader *r = arg;
+	int i;
+
+	for (i = 0; i < r->nr; i++) {
+		size_t block = rand_r(&r->seed) % (r->s->len / BLOCK);
+
+		r->failed += pread(r->disk, r->s->mem + block * BLOCK, PAGE,
+				   0) != PAGE;
+	}
+	return NULL;
+}
+
+/* Guests would get I/O errors while others' blocks are being freed. */
+TEST_F_TIMEOUT(dax, threads_at_the_cap_do_not_fail, TIMEOUT)
+{
+	static const struct {
+		int threads, cap, cache;
+	} cases[] = {
+		{ 4, 4, 0 }, { 4, 4, 4 }, { 8, 4, 0 }, { 8, 4, 2 },
+	};
+	struct space *s = &self->s;
+	struct reader r[8];
+	int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		ASSERT_EQ(set_cap(s, cases[i].cap), 0);
+		ASSERT_EQ(set_cache(s, cases[i].cache), 0);
+		for (j = 0; j < cases[i].threads; j++) {
+			r[j] = (struct reader){ .s = s, .disk = self->disk,
+				.nr = 800 / cases[i].threads, .seed = j };
+			ASSERT_EQ(pthread_create(&r[j].thread, NULL,
+						 read_to_random_blocks, &r[j]), 0);
+		}
+		for (j = 0; j < cases[i].threads; j++) {
+			pthread_join(r[j].thread, NULL);
+			EXPECT_EQ(r[j].failed, 0) {
+				TH_LOG("%d threads, cap %d, cache %d",
+				       cases[i].threads, cases[i].cap,
+				       cases[i].cache);
+			}
+		}
+	}
+	EXPECT_EQ(stat_of(s, "failed"), 0);
+	EXPECT_LE(stat_of(s, "peak"), 4);
 }
 
 /* Registering the memory would cost what the transient memmap saves. */
@@ -1422,51 +1639,58 @@ TEST_F_TIMEOUT(dax, unbind_waits_for_pins, TIMEOUT)
 	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
 }
 
+/* Whether the kernel's log says so within 20 s, from where @fd is on */
+static bool kernel_says(int fd, const char *what)
+{
+	char record[PAGE];
+	ssize_t n;
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		n = read(fd, record, sizeof(record) - 1);
+		if (n < 0 && errno == EAGAIN)
+			usleep(10000);
+		record[n > 0 ? n : 0] = 0;
+		if (strstr(record, what))
+			return true;
+	}
+	return false;
+}
+
 /*
- * A script would hang for as long as a guest does I/O; or somebody else would get
- * memory that a device still writes to.
+ * An operator would not learn why an unbind does not end; or a kill would give
+ * memory to somebody else that a device still writes to.
  */
-TEST_F_TIMEOUT(dax, unbind_can_be_killed, TIMEOUT)
+TEST_F_TIMEOUT(dax, unbind_waits_for_the_process_that_pins, TIMEOUT)
 {
 	struct space *s = &self->s;
-	struct iovec iov = { s->mem, PAGE };
-	char buf[PAGE];
-	int i, p[2];
+	struct mapper *holder;
+	int log, status;
 	pid_t pid;
 
-	ASSERT_EQ(pipe(p), 0);
-	fill(s->mem, PAGE, 18);
-	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), PAGE);
+	log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	ASSERT_GE(log, 0);
+	lseek(log, 0, SEEK_END);
+	holder = mapper_start(0, s->len, PAGE, s->reserve, s->reserve_len);
+	ASSERT_NE(holder, NULL);
 	space_unmap(s);
 	close(s->fd);
 	pid = fork();
 	ASSERT_GE(pid, 0);
-	if (!pid) {
-		close(p[0]);
-		close(p[1]);
+	if (!pid)
 		_exit(!!dax_unbind());
-	}
-	usleep(500000);
+	EXPECT_TRUE(kernel_says(log,
+			"dax0.0: unregistering waits for pins, live blocks: 1"));
+	close(log);
 	EXPECT_EQ(kill(pid, SIGKILL), 0);
+	usleep(500000);
+	EXPECT_EQ(waitpid(pid, &status, WNOHANG), 0);
+
+	/* What it pinned stays what it was. The wait ends with the pin. */
+	EXPECT_TRUE(mapper_end(holder));
 	EXPECT_EQ(wait_exit(pid), -SIGKILL);
 	EXPECT_FALSE(dax_is_bound());
-
-	/* The memory is nobody's, and what is pinned stays what it was. */
-	EXPECT_GT(memmap_pages(), s->memmap_pages);
-	EXPECT_NE(dax_set_transient(s->page_size), 0);
-	EXPECT_NE(dax_set("static", "2097152"), 0);
-	EXPECT_EQ(read(p[0], buf, PAGE), PAGE);
-	EXPECT_EQ(same(buf, PAGE, 18), PAGE);
-	close(p[0]);
-	close(p[1]);
-
-	for (i = 0; i < 500 && dax_set_transient(s->page_size); i++)
-		usleep(10000);
-	ASSERT_TRUE(dax_is_bound());
-	s->fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
-	ASSERT_GE(s->fd, 0);
-	s->mem = map_aligned(s, s->len, 0, PROT_READ | PROT_WRITE);
-	ASSERT_NE(s->mem, MAP_FAILED);
+	ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
 	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
 }
 
@@ -1510,7 +1734,7 @@ TEST_F_TIMEOUT(dax, unbind_takes_the_mapping, TIMEOUT)
 TEST_F_TIMEOUT(dax, removed_device_gives_sigbus, TIMEOUT)
 {
 	struct space *s = &self->s;
-	struct iovec iov = { s->mem + 2 * s->block, PAGE };
+	struct iovec iov = { s->mem + 2 * BLOCK, PAGE };
 	char path[PATH_MAX], *parent, buf[PAGE];
 	int held, p[2], status;
 	pid_t pid;
@@ -1560,15 +1784,15 @@ TEST_F_TIMEOUT(dax, removed_device_gives_sigbus, TIMEOUT)
 		}
 		close(p[0]);
 		close(p[1]);
-		EXPECT_EQ(memmap_pages(), s->memmap_pages);
+		EXPECT_LE(memmap_pages(), s->memmap_pages);
 		space_unmap(s);
 		close(s->fd);
 
 		ASSERT_EQ(write_str(HMEM_DRIVER "bind", parent), 0);
 		ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
-		iov.iov_base = s->mem + 2 * s->block;
+		iov.iov_base = s->mem + 2 * BLOCK;
 		EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
-		EXPECT_GT(pool_read(s, "populated"), 0);
+		EXPECT_GT(stat_of(s, "populated"), 0);
 	}
 }
 
@@ -1576,20 +1800,20 @@ TEST_F_TIMEOUT(dax, removed_device_gives_sigbus, TIMEOUT)
 TEST_F_TIMEOUT(dax, idle_blocks_go_within_two_seconds, TIMEOUT)
 {
 	struct space *s = &self->s;
-	unsigned long before = pool_read(s, "populated");
+	unsigned long before = stat_of(s, "populated");
 	struct timespec start, now;
 
 	EXPECT_EQ(pread(self->disk, s->mem, 2 * MB, 0), (ssize_t)(2 * MB));
 	EXPECT_EQ(pread(self->disk, s->mem, 2 * MB, 0), (ssize_t)(2 * MB));
-	EXPECT_GT(pool_read(s, "cached"), 0);
-	EXPECT_EQ(pool_read(s, "populated"), before + pool_read(s, "live"));
+	EXPECT_GT(stat_of(s, "cached"), 0);
+	EXPECT_EQ(stat_of(s, "populated"), before + stat_of(s, "live"));
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	EXPECT_TRUE(eventually_gone(s));
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	EXPECT_LE((now.tv_sec - start.tv_sec) * 1000 +
 		  (now.tv_nsec - start.tv_nsec) / 1000000, 2000);
-	EXPECT_EQ(pool_read(s, "freed"), pool_read(s, "populated"));
+	EXPECT_EQ(stat_of(s, "freed"), stat_of(s, "populated"));
 }
 
 /* The pool would not give way when the host is short of memory. */
@@ -1598,50 +1822,50 @@ TEST_F_TIMEOUT(dax, reclaim_takes_idle_blocks, TIMEOUT)
 	struct space *s = &self->s;
 
 	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
-	EXPECT_EQ(pool_read(s, "cached"), 1);
+	EXPECT_EQ(stat_of(s, "cached"), 1);
 	/* The first time, it was pinned lately. */
 	EXPECT_EQ(write_str("/proc/sys/vm/drop_caches", "2"), 0);
 	EXPECT_EQ(write_str("/proc/sys/vm/drop_caches", "2"), 0);
-	EXPECT_EQ(pool_read(s, "cached"), 0);
+	EXPECT_EQ(stat_of(s, "cached"), 0);
 	EXPECT_TRUE(eventually_gone(s));
 }
 
-/* An operator who needs it could not allow it, or not bound what it costs. */
+/* An operator who needs them could not allow them, or not limit their cost. */
 TEST_F_TIMEOUT(dax, longterm_pins_can_be_allowed, TIMEOUT)
 {
 	struct space *s = &self->s;
-	struct iovec two = { s->mem + s->block - PAGE, 2 * PAGE };
-	struct iovec three = { s->mem, 3 * s->block };
-	unsigned long failed = pool_read(s, "failed");
+	struct iovec two = { s->mem + BLOCK - PAGE, 2 * PAGE };
+	struct iovec three = { s->mem, 3 * BLOCK };
+	unsigned long failed = stat_of(s, "failed");
 	struct io io;
 
 	if (!io_open(&io, URING))
 		SKIP(return, "io_uring: %s", strerror(errno));
-	EXPECT_EQ(pool_read(s, "longterm_cap"), 0);
 	EXPECT_EQ(uring_register(&io, &two), -EOPNOTSUPP);
 
-	ASSERT_EQ(write_ulong(DAX "transient/longterm_cap", 2), 0);
+	/* They count against the cap, as all others do. */
+	ASSERT_EQ(set_limit(s, TMEMMAP_ALLOW_LONGTERM, 1), 0);
+	ASSERT_EQ(set_cap(s, 2), 0);
 	/* Not ENOMEM, as some of it could be pinned. */
 	EXPECT_EQ(uring_register(&io, &three), -EFAULT);
-	EXPECT_GT(pool_read(s, "failed"), failed);
+	EXPECT_GT(stat_of(s, "failed"), failed);
 	ASSERT_EQ(uring_register(&io, &two), 0);
 	io.fixed = true;
-	EXPECT_EQ(pool_read(s, "longterm"), 2);
 	ASSERT_TRUE(disk_put(0, 2 * PAGE, 19));
-	ASSERT_EQ(io_submit(&io, 0, self->disk, false, two.iov_base, 2 * PAGE, 0), 0);
+	ASSERT_EQ(io_submit(&io, 0, self->disk, false, two.iov_base, 2 * PAGE,
+			    0), 0);
 	io_wait(&io, 1);
 	EXPECT_EQ(io.res[0], (long)(2 * PAGE));
 	EXPECT_EQ(same(two.iov_base, 2 * PAGE, 19), 2 * PAGE);
 
-	/* Idle or not, it holds on to them. */
-	EXPECT_EQ(pool_set_cache(s, 0), 0);
+	/* Their blocks stay until the unpin, even if no more are allowed. */
+	EXPECT_EQ(set_limit(s, TMEMMAP_ALLOW_LONGTERM, 0), 0);
+	EXPECT_EQ(set_cache(s, 0), 0);
 	sleep(3);
-	EXPECT_EQ(pool_read(s, "live"), 2);
+	EXPECT_EQ(stat_of(s, "live"), 2);
 	uring_unregister(&io);
 	EXPECT_TRUE(eventually_live(s, 0));
-	EXPECT_EQ(pool_read(s, "longterm"), 0);
 	io_close(&io);
-	EXPECT_EQ(write_ulong(DAX "transient/longterm_cap", 0), 0);
 }
 
 #define KERNEL_TABLES	"/sys/kernel/debug/page_tables/kernel"
@@ -1690,7 +1914,7 @@ TEST_F_TIMEOUT(dax, direct_map_has_pinned_blocks_only, TIMEOUT)
 {
 	unsigned long size = strtoul(read_str(DAX "size"), NULL, 0);
 	struct space *s = &self->s;
-	struct iovec iov = { s->mem + 2 * s->block + PAGE, 1 };
+	struct iovec iov = { s->mem + 2 * BLOCK + PAGE, 1 };
 	unsigned long first = 0;
 	int fds[2], err;
 
@@ -1712,21 +1936,21 @@ TEST_F_TIMEOUT(dax, direct_map_has_pinned_blocks_only, TIMEOUT)
 		SKIP(return, "can't be bound so: %s", strerror(-err));
 	}
 	ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
-	iov.iov_base = s->mem + 2 * s->block + PAGE;
-	pool_set_cache(s, 0);
+	iov.iov_base = s->mem + 2 * BLOCK + PAGE;
+	set_cache(s, 0);
 	EXPECT_EQ(direct_mapped(&first), 0);
 
 	ASSERT_EQ(pipe(fds), 0);
 	ASSERT_EQ(vmsplice(fds[1], &iov, 1, 0), 1);
-	EXPECT_EQ(direct_mapped(&first), s->block);
-	EXPECT_EQ(first, 2 * s->block);
+	EXPECT_EQ(direct_mapped(&first), BLOCK);
+	EXPECT_EQ(first, 2 * BLOCK);
 	close(fds[0]);
 	close(fds[1]);
 	EXPECT_TRUE(eventually_live(s, 0));
 	EXPECT_EQ(direct_mapped(&first), 0);
 
 	/* What the last transfer needed stays for as long as the cache keeps it. */
-	pool_set_cache(s, s->cache);
+	set_cache(s, s->cache);
 	ASSERT_TRUE(disk_put(0, 64 * KB, 5));
 	EXPECT_EQ(io_one(PSYNC, self->disk, false, s->mem, 64 * KB, 0), (long)(64 * KB));
 	EXPECT_EQ(same(s->mem, 64 * KB, 5), 64 * KB);
@@ -1746,30 +1970,22 @@ TEST_F_TIMEOUT(dax, direct_map_has_pinned_blocks_only, TIMEOUT)
 /* An administrator would believe guests' memory to be where it is not. */
 TEST_F_TIMEOUT(dax, direct_map_refuses_what_it_cannot_do, TIMEOUT)
 {
-	static const char * const refused[][2] = {
-		{ "static", "2097152" },
-		{ "transient", "4096" },
-	};
 	struct space *s = &self->s;
-	size_t i;
 
 	if (access(DAX "direct_map", F_OK))
 		SKIP(return, "dax0.0 has no direct_map attribute");
 	space_unmap(s);
 	close(s->fd);
 	ASSERT_EQ(dax_set_direct_map("transient"), 0);
-	for (i = 0; i < ARRAY_SIZE(refused); i++) {
-		EXPECT_EQ(dax_set(refused[i][0], refused[i][1]), -EINVAL);
-		EXPECT_FALSE(dax_is_bound());
-		EXPECT_EQ(memmap_pages(), s->memmap_pages);
-	}
+	EXPECT_EQ(dax_set("static", "2097152"), -EINVAL);
+	EXPECT_FALSE(dax_is_bound());
+	EXPECT_LE(memmap_pages(), s->memmap_pages);
 	/* Nothing of that stays: what it can do works. */
 	EXPECT_EQ(dax_set_transient(2 * MB), 0);
 	EXPECT_TRUE(dax_is_bound());
 
 	ASSERT_EQ(dax_set_direct_map("static"), 0);
-	for (i = 0; i < ARRAY_SIZE(refused); i++)
-		EXPECT_EQ(dax_set(refused[i][0], refused[i][1]), 0);
+	EXPECT_EQ(dax_set("static", "2097152"), 0);
 	ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
 	EXPECT_EQ(pread(self->disk, s->mem, PAGE, 0), PAGE);
 }
@@ -1802,7 +2018,7 @@ static void fail_binds(struct __test_metadata *_metadata, struct space *s, int d
 		} else {
 			failures++;
 		}
-		EXPECT_EQ(memmap_pages(), s->memmap_pages);
+		EXPECT_LE(memmap_pages(), s->memmap_pages);
 	}
 	close(fd);
 	TH_LOG("%d allocations failed, %d times unbound", nth - 2, failures);
@@ -1883,7 +2099,7 @@ FIXTURE_SETUP(memory_error)
 	s->mem = map_aligned(s, s->len, self->off, PROT_READ | PROT_WRITE);
 	ASSERT_NE(s->mem, MAP_FAILED);
 	ASSERT_TRUE(note_bus_errors(&self->error));
-	ASSERT_EQ(pool_set_cache(s, 0), 0);
+	ASSERT_EQ(set_cache(s, 0), 0);
 	self->holder = mapper_start(0, self->off + s->len, self->off + PAGE,
 				    s->reserve, s->reserve_len);
 	ASSERT_NE(self->holder, NULL);
@@ -1906,14 +2122,14 @@ FIXTURE_TEARDOWN(memory_error)
 TEST_F_TIMEOUT(memory_error, hits_one_page, TIMEOUT)
 {
 	struct space *s = &self->s;
-	char *bad = s->mem + 5 * PAGE, *worse = s->mem + s->block + 7 * PAGE;
+	char *bad = s->mem + 5 * PAGE, *worse = s->mem + BLOCK + 7 * PAGE;
 	unsigned long first = (strtoul(read_str(DAX "resource"), NULL, 0) + self->off) / PAGE;
 	unsigned long bad_pfn = first + (bad - s->mem) / PAGE;
 	unsigned long worse_pfn = first + (worse - s->mem) / PAGE;
 	char *there = self->holder->mem + self->off - (unsigned long)s->mem;
 
 	ASSERT_TRUE(disk_put(0, MB, 20));
-	EXPECT_EQ(pool_read(s, "live"), 1);
+	EXPECT_EQ(stat_of(s, "live"), 1);
 
 	/* In a block that somebody else has pinned */
 	EXPECT_EQ(madvise(bad, PAGE, MADV_HWPOISON), 0);
@@ -1921,9 +2137,9 @@ TEST_F_TIMEOUT(memory_error, hits_one_page, TIMEOUT)
 	EXPECT_TRUE(bus_error_came(&self->holder->error, 1, BUS_MCEERR_AO,
 				   there + (unsigned long)bad));
 	EXPECT_EQ(pread(self->disk, bad, PAGE, 0), -1);
-	EXPECT_EQ(errno, EHWPOISON);
+	EXPECT_EQ(errno, EFAULT);
 	EXPECT_EQ(pwrite(self->disk, bad, PAGE, 4 * MB), -1);
-	EXPECT_EQ(errno, EHWPOISON);
+	EXPECT_EQ(errno, EFAULT);
 	EXPECT_EQ(pread(self->disk, bad - PAGE, PAGE, 0), PAGE);
 	EXPECT_EQ(same(bad - PAGE, PAGE, 20), PAGE);
 	EXPECT_EQ(pread(self->disk, bad + PAGE, 64 * PAGE, 0), 64 * PAGE);
@@ -1936,9 +2152,9 @@ TEST_F_TIMEOUT(memory_error, hits_one_page, TIMEOUT)
 	EXPECT_TRUE(bus_error_came(&self->error, 2, BUS_MCEERR_AR, worse));
 	EXPECT_TRUE(bus_error_came(&self->holder->error, 2, BUS_MCEERR_AO,
 				   there + (unsigned long)worse));
-	EXPECT_EQ(pool_read(s, "live"), 1);
+	EXPECT_EQ(stat_of(s, "live"), 1);
 	EXPECT_EQ(pread(self->disk, worse, PAGE, 0), -1);
-	EXPECT_EQ(errno, EHWPOISON);
+	EXPECT_EQ(errno, EFAULT);
 	EXPECT_EQ(pread(self->disk, worse + PAGE, PAGE, 0), PAGE);
 
 	/* The page can't be given up for another one. */
@@ -1967,19 +2183,18 @@ FIXTURE(provider)
 
 #define HOLE_START	(4 * MB)
 #define HOLE_END	(6 * MB)
-#define MAPPED		(10 * MB)
+#define MAPPED		(HOLE_END + 4 * BLOCK)
 
 FIXTURE_SETUP(provider)
 {
-	/* 2 MiB that are not aligned to a section, a hole, 4 MiB */
+	/* 2 MiB that are not aligned to a section, a hole, 8 MiB */
 	struct tmemmap_register reg = {
 		.nr = 2,
 		.ranges = {
 			{ 2 * MB, HOLE_START - 2 * MB },
-			{ HOLE_END, 4 * MB },
+			{ HOLE_END, MAPPED - HOLE_END },
 		},
 	};
-	__u64 cache = 0;
 
 	self->fd = open(PROVIDER, O_RDWR | O_CLOEXEC);
 	if (self->fd < 0)
@@ -1987,7 +2202,7 @@ FIXTURE_SETUP(provider)
 	self->memmap_pages = memmap_pages();
 	ASSERT_EQ(ioctl(self->fd, TMEMMAP_REGISTER, &reg), 0);
 	/* What is counted here is pins, not what is kept after them. */
-	ASSERT_EQ(ioctl(self->fd, TMEMMAP_SET_CACHE, &cache), 0);
+	ASSERT_EQ(provider_set_limit(self->fd, TMEMMAP_CACHE, 0), 0);
 	self->mem = mmap(NULL, MAPPED, PROT_READ | PROT_WRITE, MAP_SHARED,
 			 self->fd, 0);
 	ASSERT_NE(self->mem, MAP_FAILED);
@@ -2062,15 +2277,6 @@ static struct tmemmap_block tm_block_settled(int fd, __u64 offset, __u64 refs)
 	return block;
 }
 
-static struct tmemmap_stats tm_stats(int fd)
-{
-	struct tmemmap_stats stats;
-
-	if (ioctl(fd, TMEMMAP_STATS, &stats))
-		memset(&stats, 0xff, sizeof(stats));
-	return stats;
-}
-
 static char *tm_map(int fd, int kind, size_t off, size_t len, int prot)
 {
 	struct tmemmap_map map = { .page_size = PAGE, .kind = kind };
@@ -2101,7 +2307,7 @@ TEST_F_TIMEOUT(provider, every_way_to_pin_works, TIMEOUT)
 		fill(at, BLOCK, 20 + i);
 		EXPECT_EQ(tm_pin(self->fd, pin_functions[i], TMEMMAP_WRITE, at,
 				 nr, &id), (long)nr);
-		EXPECT_EQ(tm_stats(self->fd).live, 2);
+		EXPECT_EQ(provider_stat(self->fd, "live"), 2);
 		block = tm_block_settled(self->fd, start, 4);
 		EXPECT_EQ(block.live, 1);
 		EXPECT_EQ(block.refs, 4);
@@ -2143,30 +2349,25 @@ TEST_F_TIMEOUT(provider, hole_between_ranges_cannot_be_pinned, TIMEOUT)
 /* Mappings that could not be pinned could be all of a sudden. */
 TEST_F_TIMEOUT(provider, mapping_not_marked_transient_is_refused, TIMEOUT)
 {
-	static const int kinds[] = { TMEMMAP_MAP_PLAIN, TMEMMAP_MAP_IO };
 	static const int slow[] = { TMEMMAP_PIN_UNLOCKED, TMEMMAP_PIN_REMOTE };
-	unsigned int i, k;
+	char *mem = tm_map(self->fd, TMEMMAP_MAP_PLAIN, HOLE_END, PAGE,
+			   PROT_READ | PROT_WRITE);
+	unsigned int i;
 	__u32 id, held;
-	char *mem;
 
-	for (k = 0; k < ARRAY_SIZE(kinds); k++) {
-		mem = tm_map(self->fd, kinds[k], HOLE_END, PAGE,
-			     PROT_READ | PROT_WRITE);
-		ASSERT_NE(mem, MAP_FAILED);
-		mem[0] = 1;
-		for (i = 0; i < ARRAY_SIZE(slow); i++)
-			EXPECT_EQ(tm_pin(self->fd, slow[i], 0, mem, 1, &id),
-				  -EFAULT);
-		EXPECT_EQ(tm_stats(self->fd).populated, k);
+	ASSERT_NE(mem, MAP_FAILED);
+	mem[0] = 1;
+	for (i = 0; i < ARRAY_SIZE(slow); i++)
+		EXPECT_EQ(tm_pin(self->fd, slow[i], 0, mem, 1, &id), -EFAULT);
+	EXPECT_EQ(provider_stat(self->fd, "populated"), 0);
 
-		/* GUP-fast sees an entry, and no VMA; for the others, all is as it was. */
-		EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem, 1, &held), 1);
-		for (i = 0; i < ARRAY_SIZE(slow); i++)
-			EXPECT_EQ(tm_pin(self->fd, slow[i], 0, mem, 1, &id),
-				  -EFAULT);
-		EXPECT_EQ(tm_unpin(self->fd, held), 0);
-		munmap(mem, PAGE);
-	}
+	/* Nor while the block has struct pages, by another mapping */
+	ASSERT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, self->mem + HOLE_END, 1,
+			 &held), 1);
+	for (i = 0; i < ARRAY_SIZE(slow); i++)
+		EXPECT_EQ(tm_pin(self->fd, slow[i], 0, mem, 1, &id), -EFAULT);
+	EXPECT_EQ(tm_unpin(self->fd, held), 0);
+	munmap(mem, PAGE);
 }
 
 /* A pin for good would keep struct pages for good, beyond anybody's control. */
@@ -2179,7 +2380,7 @@ TEST_F_TIMEOUT(provider, longterm_pin_is_refused, TIMEOUT)
 	for (i = TMEMMAP_PIN_FAST; i <= TMEMMAP_PIN_REMOTE; i++)
 		EXPECT_EQ(tm_pin(self->fd, i, TMEMMAP_LONGTERM, mem, 1, &id),
 			  -EOPNOTSUPP);
-	EXPECT_EQ(tm_stats(self->fd).populated, 0);
+	EXPECT_EQ(provider_stat(self->fd, "populated"), 0);
 
 	/* Live or not */
 	ASSERT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem, 1, &held), 1);
@@ -2188,10 +2389,18 @@ TEST_F_TIMEOUT(provider, longterm_pin_is_refused, TIMEOUT)
 			  -EOPNOTSUPP);
 	EXPECT_EQ(tm_block_settled(self->fd, HOLE_END, 1).refs, 1);
 	EXPECT_EQ(tm_unpin(self->fd, held), 0);
+
+	/* Unless they are allowed */
+	ASSERT_EQ(provider_set_limit(self->fd, TMEMMAP_ALLOW_LONGTERM, 1), 0);
+	for (i = TMEMMAP_PIN_FAST; i <= TMEMMAP_PIN_REMOTE; i++) {
+		EXPECT_EQ(tm_pin(self->fd, i, TMEMMAP_LONGTERM, mem, 1, &id),
+			  1);
+		EXPECT_EQ(tm_unpin(self->fd, id), 0);
+	}
 }
 
-/* Callers that must not sleep, nor cause anything, would do so. */
-TEST_F_TIMEOUT(provider, absent_block_is_not_made_for_who_asked_not_to, TIMEOUT)
+/* perf would put the last reference on a block in an NMI. */
+TEST_F_TIMEOUT(provider, fast_only_gets_no_transient_page, TIMEOUT)
 {
 	char *mem = self->mem + HOLE_END;
 	__u32 id, held;
@@ -2199,13 +2408,13 @@ TEST_F_TIMEOUT(provider, absent_block_is_not_made_for_who_asked_not_to, TIMEOUT)
 	mem[0] = 1;
 	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_GET_FAST_ONLY, 0, mem, 1, &id), 0);
 	EXPECT_EQ(tm_unpin(self->fd, id), 0);
-	EXPECT_EQ(tm_stats(self->fd).populated, 0);
+	EXPECT_EQ(provider_stat(self->fd, "populated"), 0);
 
 	ASSERT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem, 1, &held), 1);
-	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_GET_FAST_ONLY, 0, mem, 1, &id), 1);
+	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_GET_FAST_ONLY, 0, mem, 1, &id), 0);
 	EXPECT_EQ(tm_unpin(self->fd, id), 0);
 	EXPECT_EQ(tm_unpin(self->fd, held), 0);
-	EXPECT_EQ(tm_stats(self->fd).populated, 1);
+	EXPECT_EQ(provider_stat(self->fd, "populated"), 1);
 }
 
 /* gfs2 would bring the entry about and try again for ever; or a fault deadlock. */
@@ -2216,15 +2425,15 @@ TEST_F_TIMEOUT(provider, nofault_pin_wants_the_entry_and_no_more, TIMEOUT)
 
 	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NOFAULT, mem, 1,
 			 &id), -EFAULT);
-	EXPECT_EQ(tm_stats(self->fd).populated, 0);
+	EXPECT_EQ(provider_stat(self->fd, "populated"), 0);
 	mem[0] = 1;
 	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NOFAULT, mem, 1,
 			 &id), 1);
-	EXPECT_EQ(tm_stats(self->fd).populated, 1);
+	EXPECT_EQ(provider_stat(self->fd, "populated"), 1);
 	EXPECT_EQ(tm_unpin(self->fd, id), 0);
 }
 
-/* Core dumps, and KVM, would have struct pages made for all of a guest's memory. */
+/* Core dumps and KVM would populate all of a guest's memory. */
 TEST_F_TIMEOUT(provider, who_wants_no_struct_pages_gets_none, TIMEOUT)
 {
 	static const int flags[] = { TMEMMAP_DUMP, TMEMMAP_NO_TRANSIENT };
@@ -2244,20 +2453,22 @@ TEST_F_TIMEOUT(provider, who_wants_no_struct_pages_gets_none, TIMEOUT)
 		}
 		for (f = 0; f < ARRAY_SIZE(flags); f++) {
 			for (h = 0; h < ARRAY_SIZE(how); h++) {
-				EXPECT_EQ(tm_pin(self->fd, how[h], flags[f], mem, 1, &id),
-					  -EFAULT);
-				EXPECT_EQ(tm_pin(self->fd, how[h], flags[f], anon, 1, &id), 1);
+				EXPECT_EQ(tm_pin(self->fd, how[h], flags[f],
+						 mem, 1, &id), -EFAULT);
+				EXPECT_EQ(tm_pin(self->fd, how[h], flags[f],
+						 anon, 1, &id), 1);
 				EXPECT_EQ(tm_unpin(self->fd, id), 0);
 			}
 		}
 		/* Get-user-pages-fast knows only one of the flags. */
-		EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NO_TRANSIENT, mem,
-				 1, &id), -EFAULT);
-		EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_NO_TRANSIENT, anon,
-				 1, &id), 1);
+		EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST,
+				 TMEMMAP_NO_TRANSIENT, mem, 1, &id), -EFAULT);
+		EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST,
+				 TMEMMAP_NO_TRANSIENT, anon, 1, &id), 1);
 		EXPECT_EQ(tm_unpin(self->fd, id), 0);
-		EXPECT_EQ(tm_stats(self->fd).populated, live);
-		EXPECT_EQ(tm_block_settled(self->fd, HOLE_END, live).refs, live);
+		EXPECT_EQ(provider_stat(self->fd, "populated"), live);
+		EXPECT_EQ(tm_block_settled(self->fd, HOLE_END, live).refs,
+			  live);
 	}
 	EXPECT_EQ(tm_unpin(self->fd, held), 0);
 	munmap(anon, PAGE);
@@ -2288,14 +2499,13 @@ TEST_F_TIMEOUT(provider, write_pin_needs_a_writable_mapping, TIMEOUT)
 TEST_F_TIMEOUT(provider, pin_ends_where_the_cap_does, TIMEOUT)
 {
 	char *mem = self->mem + HOLE_END;
-	__u64 cap = 2;
 	__u32 id, more;
 
-	ASSERT_EQ(ioctl(self->fd, TMEMMAP_SET_CAP, &cap), 0);
+	ASSERT_EQ(provider_set_limit(self->fd, TMEMMAP_CAP, 2), 0);
 	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem, 4 * BLOCK / PAGE,
 			 &id), (long)(2 * BLOCK / PAGE));
-	EXPECT_EQ(tm_stats(self->fd).live, 2);
-	EXPECT_EQ(tm_stats(self->fd).failed, 1);
+	EXPECT_EQ(provider_stat(self->fd, "live"), 2);
+	EXPECT_EQ(provider_stat(self->fd, "failed"), 1);
 	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, 0, mem + 2 * BLOCK, 1,
 			 &more), -ENOMEM);
 	EXPECT_EQ(tm_unpin(self->fd, id), 0);
@@ -2310,11 +2520,10 @@ TEST_F_TIMEOUT(provider, large_pin_costs_one_page_per_block, TIMEOUT)
 	__u32 id;
 
 	EXPECT_EQ(tm_pin(self->fd, TMEMMAP_PIN_FAST, TMEMMAP_WRITE,
-			 self->mem + HOLE_END, 4 * MB / PAGE, &id),
-		  (long)(4 * MB / PAGE));
-	EXPECT_EQ(tm_stats(self->fd).live, 4 * MB / BLOCK);
-	EXPECT_EQ(memmap_pages(), self->memmap_pages +
-		  (long)(4 * MB / BLOCK));
+			 self->mem + HOLE_END, 4 * BLOCK / PAGE, &id),
+		  (long)(4 * BLOCK / PAGE));
+	EXPECT_EQ(provider_stat(self->fd, "live"), 4);
+	EXPECT_EQ(memmap_pages(), self->memmap_pages + 4);
 	EXPECT_EQ(tm_unpin(self->fd, id), 0);
 }
 
@@ -2349,8 +2558,8 @@ TEST_F_TIMEOUT(provider, files_share_a_section_but_no_memory, TIMEOUT)
 	EXPECT_EQ(errno, EBUSY);
 
 	EXPECT_EQ(tm_pin(fd, TMEMMAP_PIN_FAST, 0, mem, 1, &id), 1);
-	EXPECT_EQ(tm_stats(fd).live, 1);
-	EXPECT_EQ(tm_stats(self->fd).live, 0);
+	EXPECT_EQ(provider_stat(fd, "live"), 1);
+	EXPECT_EQ(provider_stat(self->fd, "live"), 0);
 	munmap(mem, PAGE);
 	EXPECT_EQ(ioctl(fd, TMEMMAP_UNREGISTER), -1);
 	EXPECT_EQ(errno, EBUSY);

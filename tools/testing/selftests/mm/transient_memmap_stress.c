@@ -32,7 +32,7 @@
 
 #define TABLES		"/sys/kernel/debug/page_tables/kernel"
 
-static char dev[64] = "dax0.0", disk[PATH_MAX] = "/dev/vda";
+static char dev[64] = "dax0.0", disk[PATH_MAX] = "/dev/vda", dev_dir[128];
 static atomic_bool stop, leave;
 static atomic_int mapped;
 static atomic_ulong transfers, refused, remaps, rebinds, walks, wrong;
@@ -42,29 +42,8 @@ static unsigned long dev_size;
 
 static const char *dev_attr(char *path, const char *name)
 {
-	snprintf(path, PATH_MAX, "/sys/bus/dax/devices/%s/%s", dev, name);
+	snprintf(path, PATH_MAX, "%s%s", dev_dir, name);
 	return path;
-}
-
-static int dev_write(const char *name, unsigned long n)
-{
-	char path[PATH_MAX], s[32];
-
-	snprintf(s, sizeof(s), "%lu", n);
-	return write_str(dev_attr(path, name), s);
-}
-
-static unsigned long dev_read(const char *name)
-{
-	char path[PATH_MAX], s[32] = "";
-	int fd = open(dev_attr(path, name), O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return ULONG_MAX;
-	if (read(fd, s, sizeof(s) - 1) < 0)
-		s[0] = 0;
-	close(fd);
-	return strtoul(s, NULL, 0);
 }
 
 static int drv_write(const char *name)
@@ -267,8 +246,8 @@ static void *limits_thread(void *arg)
 	uint64_t seed = 42;
 
 	while (!stop) {
-		dev_write("transient/cap", some[below(&seed, 7)]);
-		dev_write("transient/cache", some[below(&seed, 7)]);
+		pool_set_limit(dev_dir, "cap", some[below(&seed, 7)]);
+		pool_set_limit(dev_dir, "cache", some[below(&seed, 7)]);
 		if (below(&seed, 4) == 0)
 			write_str("/proc/sys/vm/drop_caches", "2");
 		usleep(1000 * below(&seed, 50));
@@ -340,10 +319,10 @@ static bool eventually_gone(void)
 {
 	int i;
 
-	for (i = 0; i < 1000 && dev_read("transient/live"); i++)
+	for (i = 0; i < 1000 && pool_stat(dev_dir, "live"); i++)
 		usleep(10000);
-	return !dev_read("transient/live") &&
-	       dev_read("transient/populated") == dev_read("transient/freed");
+	return !pool_stat(dev_dir, "live") &&
+	       pool_stat(dev_dir, "populated") == pool_stat(dev_dir, "freed");
 }
 
 int main(int argc, char **argv)
@@ -361,6 +340,7 @@ int main(int argc, char **argv)
 		snprintf(disk, sizeof(disk), "%s", argv[2]);
 	if (argc > 3)
 		snprintf(dev, sizeof(dev), "%s", argv[3]);
+	snprintf(dev_dir, sizeof(dev_dir), "/sys/bus/dax/devices/%s/", dev);
 
 	ksft_print_header();
 	if (geteuid())
@@ -372,8 +352,8 @@ int main(int argc, char **argv)
 	ksft_set_plan(4);
 
 	drv_write("unbind");
-	dev_size = dev_read("size");
-	if (dev_write("align", 2 * MB) || bind_transient())
+	dev_size = strtoul(read_str(dev_attr(path, "size")), NULL, 0);
+	if (write_ulong(dev_attr(path, "align"), 2 * MB) || bind_transient())
 		ksft_exit_fail_msg("can't bind %s\n", dev);
 
 	for (i = 0; i < ARRAY_SIZE(threads); i++)

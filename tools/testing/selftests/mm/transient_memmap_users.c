@@ -107,18 +107,12 @@ unsigned long named_number(const char *path, const char *format)
 
 unsigned long pool_get(const char *name)
 {
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), DAX "transient/%s", name);
-	return strtoul(read_str(path), NULL, 0);
+	return pool_stat(DAX, name);
 }
 
 int pool_set(const char *name, unsigned long n)
 {
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), DAX "transient/%s", name);
-	return write_ulong(path, n);
+	return pool_set_limit(DAX, name, n);
 }
 
 bool pool_becomes(const char *name, unsigned long n)
@@ -339,7 +333,7 @@ int main(int argc, char **argv)
 		io_users, gup_users, net_users, rdma_users, dma_users,
 		kvm_users, vhost_users
 	}, *user;
-	unsigned long cache, longterm_cap;
+	unsigned long cache, longterm;
 	const char *file = NULL, *wanted = NULL;
 	bool list = false, direct = false;
 	size_t size, i;
@@ -390,20 +384,20 @@ int main(int argc, char **argv)
 		ksft_exit_fail_msg("the direct map is static\n");
 	ksft_set_plan(n + !!wanted);
 
-	cache = pool_get("cache");
-	longterm_cap = pool_get("longterm_cap");
+	cache = pool_limit(DAX, "cache");
+	longterm = pool_limit(DAX, "longterm");
 	pool_set("cache", 0);
 	table = open_memstream(&rows, &size);
 	fprintf(table, "User\tResult\tPages\tWhy\n");
 	for (i = 0; i < ARRAY_SIZE(all); i++)
 		for (user = all[i]; user->name; user++)
 			if (selected(user, argv)) {
-				pool_set("longterm_cap", 0);
+				pool_set("longterm", 0);
 				run_row(user, table);
 			}
 	fclose(table);
 	pool_set("cache", cache);
-	pool_set("longterm_cap", longterm_cap);
+	pool_set("longterm", longterm);
 	if (direct && dax_set_direct_map("static"))
 		ksft_print_msg("direct_map stays transient\n");
 	dax_restore();

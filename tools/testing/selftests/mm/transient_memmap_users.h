@@ -63,11 +63,11 @@ bool have_program(const char *name);
 /* The number in the first line of a file that fits @format, or 0 */
 unsigned long named_number(const char *path, const char *format);
 
-/* The pool's files in sysfs */
+/* A statistic of the pool, and one of its limits */
 unsigned long pool_get(const char *name);
 int pool_set(const char *name, unsigned long n);
 
-/* Wait until the pool's @name is @n, ten seconds at most. */
+/* Wait until the statistic @name is @n, ten seconds at most. */
 bool pool_becomes(const char *name, unsigned long n);
 
 /*

@@ -232,12 +232,13 @@ static int assigned(struct area *a)
 }
 
 /*
- * VFIO asks for long-term pins. Would it get them, it would pin the guest as a
- * whole, and never let go: it takes pfns that are not pfn_valid() for nobody's.
+ * VFIO asks for long-term pins. If it got them, it would pin the guest as a
+ * whole, and never unpin it: VFIO takes a pfn that is not pfn_valid() for one
+ * without a struct page.
  */
 static int assigned_allowed(struct area *a)
 {
-	pool_set("longterm_cap", pool_get("cap"));
+	pool_set("longterm", 1);
 	return assigned(a);
 }
 

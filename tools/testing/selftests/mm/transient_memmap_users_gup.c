@@ -256,12 +256,15 @@ static int spliced_to_socket(struct area *a)
 	return ret;
 }
 
-/* A pipe full of pinned blocks leaves nothing of a cap of as many. */
+/*
+ * A pipe full of pinned blocks leaves nothing of a cap of as many: a pin waits for a
+ * second, and is refused then.
+ */
 static int spliced_beyond_cap(struct area *a)
 {
 	const int slots = 16;
 	struct iovec iov = { a->mem + slots * 2 * MB, 1 };
-	unsigned long cap = pool_get("cap");
+	unsigned long cap = pool_limit(DAX, "cap");
 	int full[2], other[2], i, ret = 0;
 	char buf[16];
 
@@ -437,9 +440,8 @@ static long robust_wait(char *mem, int op, int seconds)
 }
 
 /*
- * The dead owner's lock is marked. What a waiter has to wait by, the shared futex,
- * there is none: it is refused, and does not wait forever. By a private futex it is
- * not found, in any memory.
+ * The dead owner's lock is marked. A waiter would have to use a shared futex, which
+ * is refused, so nobody waits forever. A private futex isn't woken, in any memory.
  */
 static int futex_robust(struct area *a)
 {
@@ -1153,9 +1155,9 @@ const struct user gup_users[] = {
 	{ "ptrace", 0, PINS, NULL, ptraced },
 	{ "gdb", 0, PINS, NULL, debugged },
 	{ "futex, private", 0, NO_PINS, "known by its address", futex_private },
-	{ "futex, shared", -EFAULT, NO_PINS, "no page cache to know it by",
+	{ "futex, shared", -EFAULT, PINS, "no page cache to know it by",
 	  futex_shared },
-	{ "futex, robust list", 0, NO_PINS, "marked; nobody can wait",
+	{ "futex, robust list", 0, PINS, "marked; nobody can wait",
 	  futex_robust },
 	{ "core dump", 0, NO_PINS, "left out, as any PFNMAP", core_dump },
 	{ "calls on the mapping", 0, NO_PINS, "answer as for any PFNMAP", mapping_calls },

@@ -368,7 +368,7 @@ static int disk_polled(struct area *a)
 
 static int disk_fixed_allowed(struct area *a)
 {
-	pool_set("longterm_cap", 8);
+	pool_set("longterm", 1);
 	return disk_fixed(a);
 }
 
@@ -684,7 +684,7 @@ const struct user io_users[] = {
 	{ "io_uring, registered buffers", -EOPNOTSUPP, NO_PINS,
 	  "long-term pin", disk_fixed },
 	{ "io_uring, registered buffers, allowed", 0, PINS,
-	  "longterm_cap is not 0", disk_fixed_allowed },
+	  "longterm is 1", disk_fixed_allowed },
 	{ "write zeroes, discard", 0, NO_PINS, "no data", disk_discard },
 	{ "read(2), write(2), page cache", 0, NO_PINS, "copied", buffered_file },
 	{ "file on ext4, O_DIRECT", 0, PINS, NULL, ext4_file },

@@ -146,6 +146,6 @@ const struct user kvm_users[] = {
 	{ "KVM, guest faults", 0, NO_PINS, "maps pfns", guest_faults },
 	{ "KVM, pvclock", 0, NO_PINS, "maps the pfn", pvclock },
 	{ "KVM, steal time", 0, NO_PINS, "written by address", steal_time },
-	{ "memory error", -EHWPOISON, PINS, "its neighbours work", memory_error },
+	{ "memory error", -EFAULT, PINS, "its neighbours work", memory_error },
 	{}
 };

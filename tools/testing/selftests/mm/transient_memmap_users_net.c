@@ -405,7 +405,7 @@ static int af_xdp_allowed(struct area *a)
 	char *tx, *done, got[FRAME_LEN];
 	int fd, other, i;
 
-	pool_set("longterm_cap", 8);
+	pool_set("longterm", 1);
 	fd = xdp_umem(a) - 1000;
 	if (fd < 0)
 		return fd + 1000;
@@ -422,8 +422,8 @@ static int af_xdp_allowed(struct area *a)
 	if (tx == MAP_FAILED || done == MAP_FAILED ||
 	    bind(fd, (struct sockaddr *)&sxdp, sizeof(sxdp)))
 		return user_fail("can't bind: %m");
-	if (!pool_get("longterm"))
-		return user_fail("no long-term pin is counted");
+	if (!pool_get("live"))
+		return user_fail("the umem is not pinned");
 
 	make_frame(a->mem + 5 * PAGE, 4);
 	desc = (struct xdp_desc *)(tx + off.tx.desc);
@@ -450,6 +450,6 @@ const struct user net_users[] = {
 	{ "UDP, MSG_ZEROCOPY, veth", 0, PINS, NULL, zerocopy_udp_veth },
 	{ "AF_PACKET", 0, NO_PINS, "copied", af_packet },
 	{ "AF_XDP umem", -EOPNOTSUPP, NO_PINS, "long-term pin", af_xdp },
-	{ "AF_XDP umem, allowed", 0, PINS, "longterm_cap is not 0", af_xdp_allowed },
+	{ "AF_XDP umem, allowed", 0, PINS, "longterm is 1", af_xdp_allowed },
 	{}
 };

@@ -207,16 +207,16 @@ static int with_region(struct rdma *rdma, struct area *a)
 	other = ibv_reg_mr(rdma->pd, buf, 4 * MB, ACCESS);
 	if (!other)
 		user_note("no region of anonymous memory: %m");
-	else if (pool_get("longterm") != 2)
-		user_note("%lu long-term blocks, not 2", pool_get("longterm"));
+	else if (pool_get("live") != 2)
+		user_note("%lu blocks are live, not 2", pool_get("live"));
 	else
 		ret = rdma_connect(rdma) ?: check_regions(rdma, mr, other);
 	if (other && ibv_dereg_mr(other))
 		ret = user_fail("can't unregister: %m");
 	if (ibv_dereg_mr(mr))
 		ret = user_fail("can't unregister: %m");
-	if (!pool_becomes("longterm", 0))
-		ret = user_fail("long-term pins remain");
+	if (!pool_becomes("live", 0))
+		ret = user_fail("blocks stay live");
 out:
 	munmap(buf, 4 * MB);
 	return ret;
@@ -243,13 +243,13 @@ static int rdma_region(struct area *a)
 
 static int rdma_region_allowed(struct area *a)
 {
-	pool_set("longterm_cap", 8);
+	pool_set("longterm", 1);
 	return rdma_region(a);
 }
 
 const struct user rdma_users[] = {
 	{ "RDMA memory region", -EOPNOTSUPP, NO_PINS, "long-term pin", rdma_region },
-	{ "RDMA READ and WRITE, allowed", 0, PINS, "longterm_cap is not 0",
+	{ "RDMA READ and WRITE, allowed", 0, PINS, "longterm is 1",
 	  rdma_region_allowed },
 	{}
 };

@@ -49,20 +49,42 @@ static inline int write_ulong(const char *path, unsigned long n)
 	return write_str(path, s);
 }
 
-/* The first line; an empty one if there is none */
-static inline const char *read_str(const char *path)
+/* Its contents in @buf; nothing if it can't be read */
+static inline char *read_text(const char *path, char *buf, size_t len)
 {
-	static char s[256];
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = -1;
 
 	if (fd >= 0) {
-		n = read(fd, s, sizeof(s) - 1);
+		n = read(fd, buf, len - 1);
 		close(fd);
 	}
-	s[n > 0 ? n : 0] = 0;
+	buf[n > 0 ? n : 0] = 0;
+	return buf;
+}
+
+/* The first line; an empty one if there is none */
+static inline const char *read_str(const char *path)
+{
+	static char s[256];
+
+	read_text(path, s, sizeof(s));
 	s[strcspn(s, "\n")] = 0;
 	return s;
+}
+
+/* What a line "name value" of @text says, or ULONG_MAX if none has this name */
+static inline unsigned long named_value(const char *text, const char *name)
+{
+	size_t len = strlen(name);
+
+	while (text && *text) {
+		if (!strncmp(text, name, len) && text[len] == ' ')
+			return strtoul(text + len, NULL, 0);
+		text = strchr(text, '\n');
+		text = text ? text + 1 : NULL;
+	}
+	return ULONG_MAX;
 }
 
 static inline long memmap_pages(void)
@@ -77,6 +99,35 @@ static inline long memmap_pages(void)
 	if (f)
 		fclose(f);
 	return n;
+}
+
+/* The pool of a device; @dir is its directory in sysfs, with a / at the end. */
+
+/* A statistic, or ULONG_MAX */
+static inline unsigned long pool_stat(const char *dir, const char *name)
+{
+	char path[PATH_MAX], text[1024];
+
+	snprintf(path, sizeof(path), "%stransient/stats", dir);
+	return named_value(read_text(path, text, sizeof(text)), name);
+}
+
+/* cap, cache or longterm */
+static inline unsigned long pool_limit(const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%stransient/%s", dir, name);
+	return strtoul(read_str(path), NULL, 0);
+}
+
+static inline int pool_set_limit(const char *dir, const char *name,
+				 unsigned long value)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%stransient/%s", dir, name);
+	return write_ulong(path, value);
 }
 
 /* Contents */
@@ -117,11 +168,12 @@ static inline bool all_bytes(const char *p, size_t len, int byte)
 /* Disks in memory */
 
 /*
- * Make a disk in memory that answers from an interrupt handler, or remove it.
- * It is called @name, has @mb MiB and takes @delay nanoseconds. An error is seen by the lack
- * of the disk.
+ * Make a disk in memory that answers from an interrupt handler. It is called
+ * @name, has @mb MiB and takes @delay nanoseconds. After an error there is no
+ * disk.
  */
-static inline void nullb_make(const char *name, const char *mb, const char *delay)
+static inline void nullb_make(const char *name, const char *mb,
+			      const char *delay)
 {
 	const char *const attrs[][2] = {
 		{ "size", mb },

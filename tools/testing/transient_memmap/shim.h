@@ -2,14 +2,13 @@
 /*
  * The kernel, for the pool of transient struct pages in user space.
  *
- * This has the include guard of the one in mm/, and main.c includes
- * this first: so the pool's own #include, which finds the one beside it, finds
- * nothing there.  The same goes for the headers that are included by the pool's
- * other two.  Thus all of the pool's files are used where and as they are, with
- * no copy of them to be made, or to get stale.
+ * This has the include guard of mm/transient_memmap/kernel.h, the only file by
+ * which the pool reaches the kernel, and is included first; and the guards of the
+ * headers that the pool's other two headers include. So all of the pool's files
+ * are used where and as they are.
  */
-#ifndef _MM_TRANSIENT_MEMMAP_INTERNAL_H
-#define _MM_TRANSIENT_MEMMAP_INTERNAL_H
+#ifndef _MM_TRANSIENT_MEMMAP_KERNEL_H
+#define _MM_TRANSIENT_MEMMAP_KERNEL_H
 
 #define _LINUX_JUMP_LABEL_H
 #define _LINUX_MEMREMAP_H_
@@ -25,6 +24,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,4 +52,11 @@
 #include "machine.h"
 #include "../../../mm/transient_memmap.h"
 
-#endif /* _MM_TRANSIENT_MEMMAP_INTERNAL_H */
+/* The pool, or a mutated one: the Makefile says where it is. */
+#include "core.c"
+#include "cache.c"
+#include "table.c"
+#include "pgmap.c"
+#include "direct_map.c"
+
+#endif /* _MM_TRANSIENT_MEMMAP_KERNEL_H */

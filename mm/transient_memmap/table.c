@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Transient struct pages: the tables of a range
+ *
+ * A range has its page tables for vmemmap, and the states and locks of its
+ * blocks, for as long as it is registered: 34 MiB for each TiB. So a pin that
+ * populates allocates one page and nothing else.
+ *
+ * Blocks are found through mem_section, which points to the blocks of a section
+ * that has any. Ranges may share a section: whoever comes first makes its part of
+ * the tables, whoever leaves last frees them. They cannot share it with a static
+ * memmap, which takes the tables down by its own rules.
+ */
+#define pr_fmt(fmt) "transient_memmap: " fmt
+
+#include "internal.h"
+
+static int section_add(struct transient_pool *pool, unsigned long pfn)
+{
+	unsigned long addr = (unsigned long)pfn_to_page(pfn);
+	struct transient_section *sec;
+	int err;
+
+	err = sparse_index_init(pfn_to_section_nr(pfn), pool->nid);
+	if (err)
+		return err;
+	sec = section_of(pfn);
+	if (sec) {
+		sec->nr_ranges++;
+		return 0;
+	}
+
+	sec = kzalloc_node(sizeof(*sec), GFP_KERNEL, pool->nid);
+	if (!sec)
+		return -ENOMEM;
+	spin_lock_init(&sec->lock);
+	sec->nr_ranges = 1;
+	if (pool->direct_map)
+		sec->direct = transient_direct_map_pmd(pfn);
+	sec->ptes = vmemmap_alloc_tables(addr, pool->nid);
+	if (!sec->ptes) {
+		/* It may have made the upper ones. */
+		vmemmap_free(addr, addr + PMD_SIZE, NULL);
+		kfree(sec);
+		return -ENOMEM;
+	}
+	pool->table_bytes += PAGE_SIZE + sizeof(*sec);
+	rcu_assign_pointer(__pfn_to_section(pfn)->transient, sec);
+	return 0;
+}
+
+/* Returns whether another range has blocks here. */
+static bool section_remove(unsigned long pfn)
+{
+	struct transient_section *sec = section_of(pfn);
+
+	if (--sec->nr_ranges)
+		return true;
+	RCU_INIT_POINTER(__pfn_to_section(pfn)->transient, NULL);
+	kfree_rcu(sec, rcu);
+	return false;
+}
+
+/* Both are multiples of a section; only the first and last can be shared. */
+static void remove_sections(unsigned long start, unsigned long end)
+{
+	unsigned long pfn, first = start, last = end;
+
+	for (pfn = start; pfn < end; pfn += PAGES_PER_SECTION) {
+		if (!section_remove(pfn))
+			continue;
+		if (pfn == first)
+			first += PAGES_PER_SECTION;
+		else
+			last = pfn;
+	}
+	if (first < last)
+		vmemmap_free((unsigned long)pfn_to_page(first),
+			     (unsigned long)pfn_to_page(last), NULL);
+}
+
+/* Where the part of a range that lies in the section of @pfn ends */
+static unsigned long part_end(unsigned long pfn, unsigned long end)
+{
+	return min(SECTION_ALIGN_DOWN(pfn) + PAGES_PER_SECTION, end);
+}
+
+/* Nobody populates or frees a block of the range now. */
+static void set_states(unsigned long start, unsigned long end,
+		       enum transient_block_state state)
+{
+	unsigned long pfn, next, i;
+	u8 *states;
+
+	for (pfn = start; pfn < end; pfn = next) {
+		states = section_of(pfn)->state;
+		next = part_end(pfn, end);
+		for (i = block_index(pfn); i <= block_index(next - 1); i++)
+			/* Pairs with pfn_block_state(): pins may come at once. */
+			smp_store_release(&states[i], state);
+	}
+}
+
+/* Is any block of the part of a range that lies in one section registered? */
+static bool part_is_transient(unsigned long pfn, unsigned long end)
+{
+	struct mem_section *ms = __pfn_to_section(pfn);
+
+	if (!ms || !rcu_access_pointer(ms->transient))
+		return false;
+	for (; pfn < end; pfn += BIT(TRANSIENT_BLOCK_ORDER))
+		if (pfn_is_transient(pfn))
+			return true;
+	return false;
+}
+
+/**
+ * transient_memmap_check_range() - can this become a transient range?
+ * @range: physical memory
+ *
+ * Context: Process context. The answer is final between mem_hotplug_begin() and
+ *	mem_hotplug_done(); before that it is for a clean error.
+ * Return: 0, or with a message
+ *	-EINVAL if the range is not a multiple of a subsection in size and start;
+ *	-EBUSY if it overlaps another transient range, or a section with a memmap.
+ */
+int transient_memmap_check_range(const struct range *range)
+{
+	unsigned long start = PHYS_PFN(range->start);
+	unsigned long last = PHYS_PFN(range->end);
+	unsigned long pfn, next;
+
+	if (range->end < range->start ||
+	    !IS_ALIGNED(range->start | (range->end + 1), SUBSECTION_SIZE)) {
+		pr_err("pfn %#lx-%#lx: not aligned to %lu MiB\n", start, last,
+		       SUBSECTION_SIZE / SZ_1M);
+		return -EINVAL;
+	}
+	for (pfn = start; pfn <= last; pfn = next) {
+		next = part_end(pfn, last + 1);
+		if (valid_section(__pfn_to_section(pfn))) {
+			pr_err("pfn %#lx-%#lx: section of %#lx has a memmap\n",
+			       start, last, pfn);
+			return -EBUSY;
+		}
+		if (part_is_transient(pfn, next)) {
+			pr_err("pfn %#lx-%#lx: already registered\n", start,
+			       last);
+			return -EBUSY;
+		}
+	}
+	return 0;
+}
+
+/**
+ * transient_memmap_check_static() - may a memmap be made for this memory?
+ * @range: physical memory
+ *
+ * Context: Process context. As with transient_memmap_check_range().
+ * Return: 0, or with a message -EBUSY if a section of it has transient ranges.
+ */
+int transient_memmap_check_static(const struct range *range)
+{
+	unsigned long pfn = SECTION_ALIGN_DOWN(PHYS_PFN(range->start));
+	struct mem_section *ms;
+
+	for (; pfn <= PHYS_PFN(range->end); pfn += PAGES_PER_SECTION) {
+		ms = __pfn_to_section(pfn);
+		if (!ms || !rcu_access_pointer(ms->transient))
+			continue;
+		pr_err("pfn %#lx-%#lx: no memmap in a section (%#lx) with a transient memmap\n",
+		       PHYS_PFN(range->start), PHYS_PFN(range->end), pfn);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/**
+ * transient_memmap_add_range() - put a range under the care of its pool
+ * @pgmap: with a pool
+ * @range_id: which of its ranges
+ *
+ * Context: Process context, between mem_hotplug_begin() and mem_hotplug_done().
+ * Return: 0, -ENOMEM, or an error of transient_memmap_check_range() or
+ *	transient_direct_map_add().
+ */
+int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id)
+{
+	struct transient_pool *pool = pgmap->transient_pool;
+	const struct range *range = &pgmap->ranges[range_id];
+	unsigned long start = PHYS_PFN(range->start);
+	unsigned long end = PHYS_PFN(range->end + 1), pfn;
+	int err;
+
+	err = transient_memmap_check_range(range);
+	if (err)
+		return err;
+	if (pool->direct_map) {
+		err = transient_direct_map_add(pool, start, end);
+		if (err)
+			return err;
+	}
+	for (pfn = SECTION_ALIGN_DOWN(start); pfn < end;
+	     pfn += PAGES_PER_SECTION) {
+		err = section_add(pool, pfn);
+		if (err)
+			goto err_sections;
+		cond_resched();
+	}
+	set_states(start, end, BLOCK_ABSENT);
+	return 0;
+
+err_sections:
+	remove_sections(SECTION_ALIGN_DOWN(start), pfn);
+	if (pool->direct_map)
+		transient_direct_map_remove(start, end);
+	return err;
+}
+
+/**
+ * transient_memmap_remove_range() - undo transient_memmap_add_range()
+ * @pgmap: with a pool, and @pgmap->ref drained, hence no live block
+ * @range_id: which of its ranges
+ *
+ * Context: Process context, between mem_hotplug_begin() and mem_hotplug_done().
+ */
+void transient_memmap_remove_range(struct dev_pagemap *pgmap, int range_id)
+{
+	const struct range *range = &pgmap->ranges[range_id];
+	unsigned long start = PHYS_PFN(range->start);
+	unsigned long end = PHYS_PFN(range->end + 1);
+
+	set_states(start, end, BLOCK_NONE);
+	remove_sections(SECTION_ALIGN_DOWN(start), SECTION_ALIGN_UP(end));
+	if (pgmap->transient_pool->direct_map)
+		transient_direct_map_remove(start, end);
+}
+
+/**
+ * pfn_is_transient() - is a page part of a transient range?
+ * @pfn: any
+ *
+ * Context: Any. It is for the caller to know that the range does not go.
+ * Return: true if so.
+ */
+bool pfn_is_transient(unsigned long pfn)
+{
+	if (!transient_memmap_enabled())
+		return false;
+	guard(rcu)();
+	return pfn_block_state(pfn) != BLOCK_NONE;
+}
+EXPORT_SYMBOL_GPL(pfn_is_transient);
+
+/**
+ * pfn_has_struct_page() - does this pfn have a struct page, if only for now?
+ * @pfn: any
+ *
+ * Context: Any. The answer holds until the end of the caller's RCU read-side
+ *	section, or for as long as the caller has a reference on the page.
+ * Return: true if so.
+ */
+bool pfn_has_struct_page(unsigned long pfn)
+{
+	enum transient_block_state state;
+
+	if (pfn_valid(pfn) || !transient_memmap_enabled())
+		return pfn_valid(pfn);
+	guard(rcu)();
+	state = pfn_block_state(pfn);
+	return state == BLOCK_LIVE || state == BLOCK_LIVE_POISONED;
+}
+EXPORT_SYMBOL_GPL(pfn_has_struct_page);
