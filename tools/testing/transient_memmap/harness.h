@@ -3,8 +3,6 @@
 #ifndef _TRANSIENT_MEMMAP_HARNESS_H
 #define _TRANSIENT_MEMMAP_HARNESS_H
 
-#include <sys/syscall.h>
-
 #include "shim.h"
 
 #define BLOCK_NR	BIT(TRANSIENT_BLOCK_ORDER)
@@ -128,34 +126,6 @@ static int register_pgmap(struct dev_pagemap *pgmap)
 }
 
 /* Looking */
-
-/* Can it be read, or written? Asks the machine, not the pool. */
-static bool accessible(void *p, bool write)
-{
-	static int fds[2];
-	long len = sizeof(long);
-	char buf[sizeof(long)];
-	bool ret;
-
-	if (!fds[1] && pipe(fds))
-		abort();
-	if (syscall(SYS_write, fds[1], p, len) != len)
-		return false;
-	ret = syscall(SYS_read, fds[0], write ? p : buf, len) == len;
-	if (!ret && read(fds[0], buf, len) != len)
-		abort();
-	return ret;
-}
-
-static bool has_struct_page(unsigned long pfn)
-{
-	return accessible(pfn_to_page(pfn), false);
-}
-
-static bool has_table(unsigned long pfn)
-{
-	return page_tables[pfn / PAGES_PER_SECTION];
-}
 
 /* Asks the page table. */
 static bool in_direct_map(unsigned long pfn)

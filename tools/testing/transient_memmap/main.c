@@ -8,14 +8,22 @@
  */
 #include <getopt.h>
 #include <signal.h>
+#include <sys/syscall.h>
 
 #include "harness.h"
 
+/* How long a pin waits, says the documentation */
+#define LIMIT		HZ
 /* Pages of the smallest range, or n of them */
 #define RANGE(n)	((n) * (direct_map_variant ? PAGES_PER_GIB : SECTION(1)))
 
+static struct test {
+	const char *name;
+	void (*run)(void);
+	enum { DEFAULT, BARE, SMALL, DIRECT_MAP } kind;
+} tests[100];
+static int nr_tests, test_nr;
 static char test_name[100];
-static int test_nr;
 static unsigned int seconds = 2, nr_threads = 4;
 
 #define eventually(cond)						\
@@ -46,6 +54,24 @@ static void die(int sig, siginfo_t *info, void *context)
 		       page_to_pfn((struct page *)info->si_addr));
 	bail_out();
 }
+
+#define ANY_TEST(_name, _kind)						\
+static void _name(void);						\
+static void __attribute__((constructor)) add_##_name(void)		\
+{									\
+	tests[nr_tests++] = (struct test){ #_name, _name, _kind };	\
+}									\
+static void _name(void)
+
+/* Begins with a range of at least four sections, with nothing cached */
+#define TEST(name)		ANY_TEST(name, DEFAULT)
+static struct dev_pagemap *pgmap;
+/* Registers by itself */
+#define BARE_TEST(name)		ANY_TEST(name, BARE)
+/* Likewise, ranges that a direct map has no page table of its own for */
+#define SMALL_TEST(name)	ANY_TEST(name, SMALL)
+/* Likewise, for a transient direct map only */
+#define DIRECT_MAP_TEST(name)	ANY_TEST(name, DIRECT_MAP)
 
 /* Time, which stands still unless it is told to go on */
 
@@ -228,6 +254,12 @@ static bool pinner_waits(struct pinner *p)
 	return pinner_sleeps(p);
 }
 
+static void start_waiting(struct pinner *p, unsigned long pfn)
+{
+	pinner_start(p, pfn);
+	EXPECT(pinner_waits(p));
+}
+
 static int pinner_join(struct pinner *p)
 {
 	pthread_join(p->thread, NULL);
@@ -246,7 +278,7 @@ static int pin_elsewhere(unsigned long pfn)
 /* Tick until @nr pins have ended, or for longer than any may take. */
 static bool pass_limit(struct pinner *p, int nr)
 {
-	unsigned long ticks = 2 * POOL_TIMEOUT;
+	unsigned long ticks = 2 * LIMIT;
 	int i;
 
 	for (i = 0; i < nr; i++) {
@@ -268,11 +300,39 @@ static int pin_in_vain(unsigned long pfn)
 	pinner_start(&p, pfn);
 	if (!EXPECT(pass_limit(&p, 1)))
 		bail_out();
-	EXPECT(p.took >= POOL_TIMEOUT && p.took < 2 * POOL_TIMEOUT);
+	EXPECT(p.took >= LIMIT && p.took < 2 * LIMIT);
 	return pinner_join(&p);
 }
 
 /* Looking */
+
+/* Can it be read, or written? Asks the machine, not the pool. */
+static bool accessible(void *p, bool write)
+{
+	static int fds[2];
+	long len = sizeof(long);
+	char buf[sizeof(long)];
+	bool ret;
+
+	if (!fds[1] && pipe(fds))
+		abort();
+	if (syscall(SYS_write, fds[1], p, len) != len)
+		return false;
+	ret = syscall(SYS_read, fds[0], write ? p : buf, len) == len;
+	if (!ret && read(fds[0], buf, len) != len)
+		abort();
+	return ret;
+}
+
+static bool has_struct_page(unsigned long pfn)
+{
+	return accessible(pfn_to_page(pfn), false);
+}
+
+static bool has_table(unsigned long pfn)
+{
+	return page_tables[pfn / PAGES_PER_SECTION];
+}
 
 static unsigned int refs(unsigned long pfn)
 {
@@ -288,13 +348,26 @@ static void expect_absent(unsigned long pfn)
 	EXPECT(!in_direct_map(pfn));
 }
 
-/* Stop the worker in its grace period, until rcu_read_unlock(). */
+static void unpin_and_free(unsigned long pfn)
+{
+	unpin(pfn);
+	settle();
+	expect_absent(pfn);
+}
+
+/* Stop the worker in its grace period, until rcu_read_unlock(), or unhide(). */
 static void hide(unsigned long pfn)
 {
 	rcu_read_lock();
 	unpin(pfn);
 	tick(SOON);
 	EXPECT(eventually(state_of(pfn) == BLOCK_HIDDEN));
+}
+
+static void unhide(void)
+{
+	rcu_read_unlock();
+	settle();
 }
 
 /* Stop the worker before its flush, until flush_go(). */
@@ -324,9 +397,8 @@ static void flush_go(void)
  */
 
 /* Drivers would do DMA to other memory, or the core would meet a bad page. */
-static void pin_gives_folio_of_a_block(void)
+TEST(pin_gives_folio_of_a_block)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct folio *folio = pin(nth(3) + 5);
 	unsigned long i;
 
@@ -339,13 +411,11 @@ static void pin_gives_folio_of_a_block(void)
 	}
 	EXPECT(state_of(nth(3)) == BLOCK_LIVE);
 	unpin(nth(3));
-	unregister(pgmap);
 }
 
 /* A large buffer would cost more pages of struct pages than it has blocks. */
-static void pages_of_a_block_share_its_folio(void)
+TEST(pages_of_a_block_share_its_folio)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct folio *first = pin(0), *last = pin(BLOCK_NR - 1);
 	unsigned long bytes = stat_of(pgmap, BYTES);
 
@@ -361,14 +431,11 @@ static void pages_of_a_block_share_its_folio(void)
 	EXPECT(stat_of(pgmap, BYTES) == bytes + PAGE_SIZE);
 	unpin(0);
 	unpin_blocks(0, RESERVE_NR + 1);
-	unregister(pgmap);
 }
 
 /* Pfn walkers would look at struct pages that are not there. */
-static void only_the_pinned_block_has_struct_pages(void)
+TEST(only_the_pinned_block_has_struct_pages)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
 	expect_absent(nth(1));
 	pin(nth(1));
 	EXPECT(has_struct_page(nth(1)));
@@ -376,18 +443,13 @@ static void only_the_pinned_block_has_struct_pages(void)
 	EXPECT(in_direct_map(nth(1)) == direct_map_variant);
 	expect_absent(nth(1) - 1);
 	expect_absent(nth(2));
-	unpin(nth(1));
-	settle();
-	expect_absent(nth(1));
+	unpin_and_free(nth(1));
 	expect_absent(nth(2) - 1);
-	unregister(pgmap);
 }
 
 /* GUP-fast would sleep, or get a struct page that is not there. */
-static void only_live_blocks_are_had_without_populating(void)
+TEST(only_live_blocks_are_had_without_populating)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
 	EXPECT(!transient_memmap_try_get(1));
 	pin(0);
 	EXPECT(transient_memmap_try_get(1) == pfn_to_page(1));
@@ -398,13 +460,11 @@ static void only_live_blocks_are_had_without_populating(void)
 	hide(0);
 	EXPECT(!transient_memmap_try_get(0));
 	rcu_read_unlock();
-	unregister(pgmap);
 }
 
 /* A write to one tail would be a write to the tails of all blocks. */
-static void shared_tails_cannot_be_written(void)
+TEST(shared_tails_cannot_be_written)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	unsigned long i;
 
 	pin(0);
@@ -420,7 +480,6 @@ static void shared_tails_cannot_be_written(void)
 	EXPECT(pfn_to_page(nth(20) + 1)->index == 0);
 	unpin(nth(20));
 	unpin_blocks(0, RESERVE_NR + 1);
-	unregister(pgmap);
 }
 
 static long pages_on_node(int nid)
@@ -434,7 +493,7 @@ static long pages_on_node(int nid)
 }
 
 /* I/O would reach across the machine for struct pages. */
-static void all_memory_is_of_the_ranges_node(void)
+BARE_TEST(all_memory_is_of_the_ranges_node)
 {
 	int nids[] = { 1, NUMA_NO_NODE, 0 }, i, nid;
 	struct dev_pagemap *pgmap;
@@ -464,9 +523,8 @@ static void all_memory_is_of_the_ranges_node(void)
  */
 
 /* The memory saved by having no memmap would be lost pin by pin. */
-static void last_unpin_gives_the_memory_back(void)
+TEST(last_unpin_gives_the_memory_back)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	unsigned long nr = RESERVE_NR + 5;
 	int i;
 
@@ -492,28 +550,22 @@ static void last_unpin_gives_the_memory_back(void)
 	}
 	EXPECT(stat_of(pgmap, LIVE) == 0);
 	EXPECT(stat_of(pgmap, PEAK) == nr);
-	unregister(pgmap);
 }
 
 /* A disk interrupt that ends a bio would deadlock on a lock of the pool. */
-static void last_unpin_may_be_in_an_interrupt(void)
+TEST(last_unpin_may_be_in_an_interrupt)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
 	pin(0);
 	current->irq = true;
 	unpin(0);
 	current->irq = false;
 	settle();
 	expect_absent(0);
-	unregister(pgmap);
 }
 
 /* GUP-fast would read the refcount of a struct page that is not mapped. */
-static void reader_keeps_struct_pages_mapped(void)
+TEST(reader_keeps_struct_pages_mapped)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
 	pin(0);
 	rcu_read_lock();
 	EXPECT(block_pinnable(0));
@@ -524,27 +576,22 @@ static void reader_keeps_struct_pages_mapped(void)
 	EXPECT(state_of(0) == BLOCK_HIDDEN);
 	if (EXPECT(has_struct_page(0)))
 		EXPECT(!folio_try_get(page_folio(pfn_to_page(0))));
-	rcu_read_unlock();
-	settle();
+	unhide();
 	expect_absent(0);
-	unregister(pgmap);
 }
 
 /* As many TLB flushes as blocks would stop all CPUs all the time. */
-static void blocks_that_go_together_share_a_flush(void)
+TEST(blocks_that_go_together_share_a_flush)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	unsigned long flushes = stat_of(pgmap, FLUSHES), tlb = nr_tlb_flushes;
 
 	pin_blocks(0, 31);
 	hide(0);
 	unpin_blocks(1, 30);
-	rcu_read_unlock();
-	settle();
+	unhide();
 	EXPECT(stat_of(pgmap, FREED) == 31);
 	EXPECT(stat_of(pgmap, FLUSHES) == flushes + 2);
 	EXPECT(nr_tlb_flushes == tlb + 2);
-	unregister(pgmap);
 }
 
 /* Pins of one load, spread over some pools; returns how many flushes it took. */
@@ -577,7 +624,7 @@ static unsigned long flushes_of_pools(int nr_pools)
 }
 
 /* Fifty guests would interrupt all CPUs fifty times as often as one. */
-static void pools_share_a_flush(void)
+BARE_TEST(pools_share_a_flush)
 {
 	unsigned long one = flushes_of_pools(1), many = flushes_of_pools(50);
 
@@ -590,10 +637,8 @@ static void pools_share_a_flush(void)
  */
 
 /* A holder would lose its struct page, or the block would never be freed. */
-static void new_pin_revives_a_block_that_waits_for_the_worker(void)
+TEST(new_pin_revives_a_block_that_waits_for_the_worker)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
 	pin_blocks(0, 2);
 	hide(0);
 	unpin(nth(1));
@@ -603,23 +648,17 @@ static void new_pin_revives_a_block_that_waits_for_the_worker(void)
 	/* One reference is for the link that the worker will get. */
 	EXPECT(refs(nth(1)) == 2);
 	EXPECT(page_is_right(pgmap, nth(1)));
-	rcu_read_unlock();
-	settle();
+	unhide();
 	EXPECT(state_of(nth(1)) == BLOCK_LIVE);
 	EXPECT(refs(nth(1)) == 1);
 	EXPECT(stat_of(pgmap, POPULATED) == 2);
 	EXPECT(stat_of(pgmap, FREED) == 1);
-	unpin(nth(1));
-	settle();
-	expect_absent(nth(1));
-	unregister(pgmap);
+	unpin_and_free(nth(1));
 }
 
 /* The same, or one I/O after the other would wait for grace periods. */
-static void new_pin_revives_a_hidden_block(void)
+TEST(new_pin_revives_a_hidden_block)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
 	pin(0);
 	hide(0);
 	EXPECT(!pin_elsewhere(1));
@@ -627,23 +666,18 @@ static void new_pin_revives_a_hidden_block(void)
 	/* One reference is for the worker, who has the link. */
 	EXPECT(refs(0) == 2);
 	EXPECT(page_is_right(pgmap, 1));
-	rcu_read_unlock();
-	settle();
+	unhide();
 	EXPECT(state_of(0) == BLOCK_LIVE);
 	EXPECT(refs(0) == 1);
 	EXPECT(stat_of(pgmap, FREED) == 0);
-	unpin(0);
-	settle();
-	expect_absent(0);
+	unpin_and_free(0);
 	EXPECT(stat_of(pgmap, POPULATED) == 1);
 	EXPECT(stat_of(pgmap, FREED) == 1);
-	unregister(pgmap);
 }
 
 /* The block would be freed twice, or under its next holder, or not at all. */
-static void block_dies_again_while_hidden(void)
+TEST(block_dies_again_while_hidden)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	int i;
 
 	pin(0);
@@ -655,39 +689,32 @@ static void block_dies_again_while_hidden(void)
 	/* Others die meanwhile: the lists must not mix. */
 	EXPECT(!pin_elsewhere(nth(1)));
 	unpin(nth(1));
-	rcu_read_unlock();
-	settle();
+	unhide();
 	expect_absent(0);
 	expect_absent(nth(1));
 	EXPECT(stat_of(pgmap, POPULATED) == 2);
 	EXPECT(stat_of(pgmap, FREED) == 2);
-	unregister(pgmap);
 }
 
 /* A block that is used again and again would be made again and again. */
-static void revived_block_is_kept(void)
+TEST(revived_block_is_kept)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
 	pin(0);
 	hide(0);
 	WRITE_ONCE(pgmap->transient_pool->cache, 4);
 	EXPECT(!pin_elsewhere(0));
-	rcu_read_unlock();
-	settle();
+	unhide();
 	EXPECT(stat_of(pgmap, CACHED) == 1);
 	unpin(0);
 	settle();
 	EXPECT(state_of(0) == BLOCK_LIVE);
 	pin_and_unpin(0);
 	EXPECT(stat_of(pgmap, POPULATED) == 1);
-	unregister(pgmap);
 }
 
 /* A CPU would use the last page that was mapped, after it was freed. */
-static void pin_waits_for_the_flush(void)
+TEST(pin_waits_for_the_flush)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct pinner p;
 
 	pin(0);
@@ -696,8 +723,7 @@ static void pin_waits_for_the_flush(void)
 	EXPECT(!in_direct_map(0));
 	EXPECT(READ_ONCE(direct_tlb[0]) == direct_map_variant);
 	EXPECT(!transient_memmap_try_get(0));
-	pinner_start(&p, 1);
-	EXPECT(pinner_waits(&p));
+	start_waiting(&p, 1);
 	EXPECT(state_of(0) == BLOCK_UNMAPPED);
 	flush_go();
 	EXPECT(!pinner_join(&p));
@@ -705,7 +731,6 @@ static void pin_waits_for_the_flush(void)
 	EXPECT(!READ_ONCE(direct_tlb[0]));
 	EXPECT(stat_of(pgmap, POPULATED) == 2);
 	unpin(1);
-	unregister(pgmap);
 }
 
 /* Start pins of one absent block, of which one populates, and waits. */
@@ -714,16 +739,14 @@ static void start_together(struct pinner *p, int nr, unsigned long pfn)
 	int i;
 
 	for (i = 0; i < nr; i++) {
-		pinner_start(&p[i], pfn + i);
-		EXPECT(pinner_waits(&p[i]));
+		start_waiting(&p[i], pfn + i);
 	}
 	EXPECT(state_of(pfn) == BLOCK_POPULATING);
 }
 
 /* Two pins would map a page each, and one of them would be lost. */
-static void pins_of_one_block_populate_once(void)
+TEST(pins_of_one_block_populate_once)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct pinner p[4];
 	int i;
 
@@ -739,20 +762,17 @@ static void pins_of_one_block_populate_once(void)
 	EXPECT(stat_of(pgmap, POPULATED) == 2);
 	for (i = 0; i < 4; i++)
 		unpin(nth(1));
-	unregister(pgmap);
 }
 
 /* A process could not be killed, nor a device be unbound from it. */
-static void fatal_signal_ends_the_wait(void)
+TEST(fatal_signal_ends_the_wait)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct pinner p[3];
 
 	/* For the flush, */
 	pin(0);
 	unmap(0);
-	pinner_start(&p[0], 0);
-	EXPECT(pinner_waits(&p[0]));
+	start_waiting(&p[0], 0);
 	kill_task(p[0].task);
 	EXPECT(pinner_join(&p[0]) == -EINTR);
 	flush_go();
@@ -762,8 +782,7 @@ static void fatal_signal_ends_the_wait(void)
 	set_limit(pgmap, CAP, 1);
 	pin(0);
 	start_together(p, 2, nth(1));
-	pinner_start(&p[2], nth(2));
-	EXPECT(pinner_waits(&p[2]));
+	start_waiting(&p[2], nth(2));
 	kill_task(p[1].task);
 	EXPECT(pinner_join(&p[1]) == -EINTR);
 	EXPECT(pinner_waits(&p[0]));
@@ -777,7 +796,6 @@ static void fatal_signal_ends_the_wait(void)
 	unpin(nth(2));
 	settle();
 	EXPECT(stat_of(pgmap, LIVE) == 0);
-	unregister(pgmap);
 }
 
 /*
@@ -785,10 +803,8 @@ static void fatal_signal_ends_the_wait(void)
  */
 
 /* A guest could take all of the host's memory by I/O. */
-static void cap_limits_live_blocks(void)
+TEST(cap_limits_live_blocks)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
 	set_limit(pgmap, CAP, 3);
 	pin_blocks(0, 3);
 	EXPECT(pin_in_vain(nth(3)) == -ENOMEM);
@@ -805,13 +821,11 @@ static void cap_limits_live_blocks(void)
 	pin_and_unpin(nth(3));
 	unpin(nth(1));
 	unpin(nth(1));
-	unregister(pgmap);
 }
 
 /* An operator who sizes the cap by the peak would size it wrong. */
-static void peak_is_the_most_that_was_live(void)
+TEST(peak_is_the_most_that_was_live)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	int i;
 
 	for (i = 1; i <= 5; i++) {
@@ -828,14 +842,13 @@ static void peak_is_the_most_that_was_live(void)
 	EXPECT(pin_in_vain(nth(5)) == -ENOMEM);
 	EXPECT(stat_of(pgmap, PEAK) == 5);
 	unpin_blocks(0, 5);
-	unregister(pgmap);
 }
 
 /*
  * A host whose operator has set nothing would lose its memory to a hostile guest,
  * or have pins that stay for ever.
  */
-static void defaults_are_bounded(void)
+BARE_TEST(defaults_are_bounded)
 {
 	unsigned long ram[] = { BIT(16), 1024, 63, 0 };
 	unsigned long caps[] = { 1024, 16, 1, 1 };
@@ -859,7 +872,7 @@ static void defaults_are_bounded(void)
 }
 
 /* A guest at its limit would make the I/O of all others fail. */
-static void limits_of_one_pool_leave_the_other(void)
+BARE_TEST(limits_of_one_pool_leave_the_other)
 {
 	struct dev_pagemap *full = register_range(0, RANGE(1));
 	struct dev_pagemap *other = register_range(RANGE(1), RANGE(1));
@@ -896,10 +909,8 @@ static void limits_of_one_pool_leave_the_other(void)
 }
 
 /* The operator could not stop a device from using memory. */
-static void cap_of_zero_refuses_pins(void)
+TEST(cap_of_zero_refuses_pins)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
 	pin(0);
 	set_limit(pgmap, CAP, 0);
 	/* At once, as there is nothing to wait for. */
@@ -911,15 +922,14 @@ static void cap_of_zero_refuses_pins(void)
 	EXPECT(try_pin(0, 0) == -ENOMEM);
 	set_limit(pgmap, CAP, ULONG_MAX);
 	pin_and_unpin(0);
-	unregister(pgmap);
 }
 
 /* Pins would fail for blocks that nobody uses. */
-static void pin_at_the_cap_takes_idle_blocks(void)
+TEST(pin_at_the_cap_takes_idle_blocks)
 {
-	struct dev_pagemap *pgmap = register_caching(100);
 	int i;
 
+	set_limit(pgmap, CACHE, 100);
 	set_limit(pgmap, CAP, 4);
 	for (i = 0; i < 20; i++)
 		use(nth(i));
@@ -931,18 +941,17 @@ static void pin_at_the_cap_takes_idle_blocks(void)
 	for (i = 0; i < 4; i++)
 		EXPECT(page_is_right(pgmap, nth(i)));
 	unpin_blocks(0, 4);
-	unregister(pgmap);
 }
 
 /*
  * One pin too many would empty the cache of all other users, or take as long as
  * the cache is large.
  */
-static void pin_at_the_cap_gives_up_few_blocks(void)
+TEST(pin_at_the_cap_gives_up_few_blocks)
 {
-	struct dev_pagemap *pgmap = register_caching(200);
 	int i;
 
+	set_limit(pgmap, CACHE, 200);
 	set_limit(pgmap, CAP, 200);
 	/* One that is served: all are idle. */
 	for (i = 0; i < 200; i++)
@@ -957,47 +966,43 @@ static void pin_at_the_cap_gives_up_few_blocks(void)
 	EXPECT(pin_in_vain(nth(201)) == -ENOMEM);
 	EXPECT(stat_of(pgmap, CACHED) >= i - 64);
 	unpin_blocks(0, 200);
-	unregister(pgmap);
 }
 
 /* Pins would fail for blocks that are about to go. */
-static void pin_at_the_cap_waits_for_a_dying_block(void)
+TEST(pin_at_the_cap_waits_for_a_dying_block)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
+	unsigned long expedited = nr_expedited;
 	struct pinner p;
 
 	set_limit(pgmap, CAP, 1);
 	pin(0);
 	hide(0);
-	pinner_start(&p, nth(1));
-	EXPECT(pinner_waits(&p));
+	start_waiting(&p, nth(1));
 	rcu_read_unlock();
 	EXPECT(!pinner_join(&p));
 	/* It does not wait for a batch, nor in a slow grace period. */
 	EXPECT(p.took == 0);
-	pinner_start(&p, nth(2));
-	EXPECT(pinner_waits(&p));
+	start_waiting(&p, nth(2));
 	unpin(nth(1));
 	EXPECT(!pinner_join(&p));
 	EXPECT(p.took == 0);
-	EXPECT(nr_expedited > 0);
-	EXPECT(stat_of(pgmap, FAILED) == 0);
+	EXPECT(nr_expedited > expedited);
 	unpin(nth(2));
-	unregister(pgmap);
+	EXPECT(!pin_elsewhere(nth(3)));
+	EXPECT(stat_of(pgmap, FAILED) == 0);
+	unpin(nth(3));
 }
 
 /* Under load, some guest's I/O would time out while that of newcomers is done. */
-static void pins_at_the_cap_are_served_in_order(void)
+TEST(pins_at_the_cap_are_served_in_order)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct pinner p[6];
 	int i;
 
 	set_limit(pgmap, CAP, 1);
 	pin(0);
 	for (i = 0; i < 6; i++) {
-		pinner_start(&p[i], nth(i + 1));
-		EXPECT(pinner_waits(&p[i]));
+		start_waiting(&p[i], nth(i + 1));
 	}
 	for (i = 0; i < 6; i++) {
 		unpin(nth(i));
@@ -1007,21 +1012,18 @@ static void pins_at_the_cap_are_served_in_order(void)
 		EXPECT(stat_of(pgmap, LIVE) == 1);
 	}
 	unpin(nth(6));
-	unregister(pgmap);
 }
 
 /* An operator who raises the cap for I/O that hangs would not help it. */
-static void raised_cap_serves_those_who_wait(void)
+TEST(raised_cap_serves_those_who_wait)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct pinner p[4];
 	int i;
 
 	set_limit(pgmap, CAP, 1);
 	pin(0);
 	for (i = 0; i < 4; i++) {
-		pinner_start(&p[i], nth(i + 1));
-		EXPECT(pinner_waits(&p[i]));
+		start_waiting(&p[i], nth(i + 1));
 	}
 	set_limit(pgmap, CAP, 2);
 	EXPECT(!pinner_join(&p[0]));
@@ -1033,13 +1035,11 @@ static void raised_cap_serves_those_who_wait(void)
 	unpin(0);
 	EXPECT(!pinner_join(&p[3]));
 	unpin_blocks(1, 4);
-	unregister(pgmap);
 }
 
 /* A process would hang for as many seconds as it has threads. */
-static void pins_of_one_block_share_one_limit(void)
+TEST(pins_of_one_block_share_one_limit)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct pinner p[6];
 	int i;
 
@@ -1049,15 +1049,14 @@ static void pins_of_one_block_share_one_limit(void)
 	EXPECT(pass_limit(p, 6));
 	for (i = 0; i < 6; i++) {
 		EXPECT(pinner_join(&p[i]) == -ENOMEM);
-		EXPECT(p[i].took >= POOL_TIMEOUT);
-		EXPECT(p[i].took < POOL_TIMEOUT + 50);
+		EXPECT(p[i].took >= LIMIT);
+		EXPECT(p[i].took < LIMIT + 50);
 	}
 	EXPECT(stat_of(pgmap, FAILED) == 6);
 	expect_absent(nth(1));
 	unpin(0);
 	settle();
 	pin_and_unpin(nth(1));
-	unregister(pgmap);
 }
 
 /* Preempt who unpins at the worst moment: a task that sets stalled to itself. */
@@ -1077,9 +1076,8 @@ static void *stalled_unpin(void *pfn)
 }
 
 /* I/O would fail because a process of low priority was preempted. */
-static void preempted_unpin_strands_nobody(void)
+TEST(preempted_unpin_strands_nobody)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct pinner p;
 	pthread_t thread;
 	int i;
@@ -1098,7 +1096,7 @@ static void preempted_unpin_strands_nobody(void)
 			pinner_start(&p, nth(1));
 		EXPECT(pass_limit(&p, 1));
 		EXPECT(!pinner_join(&p));
-		EXPECT(p.took < POOL_TIMEOUT);
+		EXPECT(p.took < LIMIT);
 		__atomic_store_n(&stalled, NULL, __ATOMIC_SEQ_CST);
 		pthread_join(thread, NULL);
 		unpin(nth(1));
@@ -1106,26 +1104,23 @@ static void preempted_unpin_strands_nobody(void)
 	}
 	before_queue = NULL;
 	EXPECT(stat_of(pgmap, FAILED) == 0);
-	unregister(pgmap);
 }
 
 /* Whoever is slow would have a backtrace in the log for each pin that fails. */
-static void time_may_pass_at_any_point(void)
+TEST(time_may_pass_at_any_point)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	pthread_t clock = clock_start();
 	int i;
 
 	set_limit(pgmap, CAP, 1);
 	pin(0);
-	for (i = POOL_TIMEOUT / 8; i < POOL_TIMEOUT * 2; i += 7) {
+	for (i = LIMIT / 8; i < LIMIT * 2; i += 7) {
 		WRITE_ONCE(time_flies, i);
 		EXPECT(try_pin(nth(1), 0) == -ENOMEM);
 	}
 	WRITE_ONCE(time_flies, 0);
 	clock_end(clock);
 	unpin(0);
-	unregister(pgmap);
 }
 
 static bool crowd_stop;
@@ -1180,7 +1175,7 @@ static void crowd(int nr, unsigned long cap, unsigned long cache)
 }
 
 /* I/O that fits the cap would fail now and then, under load. */
-static void nobody_starves_at_the_cap(void)
+BARE_TEST(nobody_starves_at_the_cap)
 {
 	unsigned long cap;
 
@@ -1197,7 +1192,7 @@ static void nobody_starves_at_the_cap(void)
  */
 
 /* I/O would bring bad data, or 2 MiB would be lost with a page. */
-static void poisoned_page_is_refused_and_neighbours_are_not(void)
+BARE_TEST(poisoned_page_is_refused_and_neighbours_are_not)
 {
 	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 
@@ -1208,8 +1203,11 @@ static void poisoned_page_is_refused_and_neighbours_are_not(void)
 	pin(nth(1) + 1);
 	EXPECT(state_of(nth(1)) == BLOCK_LIVE_POISONED);
 
+	/* Also if there is no memory to note it. */
 	pin(0);
+	WRITE_ONCE(fail_all, true);
 	transient_memmap_poison(3);
+	WRITE_ONCE(fail_all, false);
 	EXPECT(state_of(0) == BLOCK_LIVE_POISONED);
 	EXPECT(pfn_has_struct_page(0));
 	EXPECT(try_pin(3, FOLL_HWPOISON) == -EHWPOISON);
@@ -1258,9 +1256,8 @@ static void expect_poisoned_and_live(unsigned long pfn, unsigned long bad)
 }
 
 /* I/O would bring bad data if the error came while its block was freed or made. */
-static void poison_counts_in_any_state(void)
+TEST(poison_counts_in_any_state)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct pinner p;
 
 	/* Hidden, and revived */
@@ -1297,28 +1294,11 @@ static void poison_counts_in_any_state(void)
 	EXPECT(!pinner_join(&p));
 	expect_poisoned_and_live(nth(1), nth(1) + 3);
 	unpin(nth(1));
-	unregister(pgmap);
-}
-
-/* I/O would bring bad data from memory whose error there was no memory to note. */
-static void poison_takes_no_failure(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
-	pin(0);
-	WRITE_ONCE(fail_all, true);
-	transient_memmap_poison(3);
-	WRITE_ONCE(fail_all, false);
-	expect_poisoned_and_live(0, 3);
-	unpin(0);
-	unregister(pgmap);
 }
 
 /* Registered buffers would hold for good what I/O needs, without permission. */
-static void longterm_pins_are_allowed_or_not(void)
+TEST(longterm_pins_are_allowed_or_not)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-
 	EXPECT(try_pin(0, FOLL_LONGTERM) == -EOPNOTSUPP);
 	EXPECT(stat_of(pgmap, POPULATED) == 0);
 	EXPECT(transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_LONGTERM, 2) ==
@@ -1333,7 +1313,6 @@ static void longterm_pins_are_allowed_or_not(void)
 	pin(0);
 	unpin(0);
 	unpin(0);
-	unregister(pgmap);
 }
 
 /*
@@ -1341,11 +1320,11 @@ static void longterm_pins_are_allowed_or_not(void)
  */
 
 /* Each I/O to the same buffer would make its struct pages anew. */
-static void kept_block_serves_the_next_pin(void)
+TEST(kept_block_serves_the_next_pin)
 {
-	struct dev_pagemap *pgmap = register_caching(50);
 	int i;
 
+	set_limit(pgmap, CACHE, 50);
 	/* More than the reserve, so that any page will do. */
 	for (i = 0; i < 60; i++)
 		pin_and_unpin(nth(i % 20));
@@ -1355,15 +1334,14 @@ static void kept_block_serves_the_next_pin(void)
 	unpin(0);
 	EXPECT(stat_of(pgmap, POPULATED) == 20);
 	EXPECT(stat_of(pgmap, CACHED) == 20);
-	unregister(pgmap);
 }
 
 /* Memory saved by having no memmap would be lost to guests that are idle. */
-static void idle_pool_empties_itself(void)
+TEST(idle_pool_empties_itself)
 {
-	struct dev_pagemap *pgmap = register_caching(100);
 	int i;
 
+	set_limit(pgmap, CACHE, 100);
 	for (i = 0; i < 20; i++)
 		use(nth(i));
 	EXPECT(stat_of(pgmap, CACHED) == 20);
@@ -1381,15 +1359,14 @@ static void idle_pool_empties_itself(void)
 	pin_and_unpin(0);
 	advance(AGE_PERIOD);
 	expect_absent(0);
-	unregister(pgmap);
 }
 
 /* A busy guest would pay for struct pages twice a second. */
-static void block_in_use_does_not_age(void)
+TEST(block_in_use_does_not_age)
 {
-	struct dev_pagemap *pgmap = register_caching(100);
 	int i;
 
+	set_limit(pgmap, CACHE, 100);
 	pin(nth(1));
 	for (i = 0; i < 10; i++) {
 		use(0);
@@ -1401,14 +1378,12 @@ static void block_in_use_does_not_age(void)
 	advance(AGE_PERIOD);
 	advance(AGE_PERIOD);
 	EXPECT(stat_of(pgmap, LIVE) == 0);
-	unregister(pgmap);
 }
 
 /* One pass over a large buffer would throw out what is used all the time. */
-static void referenced_block_gets_a_second_chance(void)
+TEST(referenced_block_gets_a_second_chance)
 {
-	struct dev_pagemap *pgmap = register_caching(2);
-
+	set_limit(pgmap, CACHE, 2);
 	use(nth(0));
 	pin_and_unpin(nth(1));
 	pin_and_unpin(nth(2));
@@ -1416,15 +1391,14 @@ static void referenced_block_gets_a_second_chance(void)
 	EXPECT(state_of(nth(0)) == BLOCK_LIVE);
 	expect_absent(nth(1));
 	EXPECT(state_of(nth(2)) == BLOCK_LIVE);
-	unregister(pgmap);
 }
 
 /* The operator's limit on what idle memory costs would not be one. */
-static void cache_limits_kept_blocks(void)
+TEST(cache_limits_kept_blocks)
 {
-	struct dev_pagemap *pgmap = register_caching(3);
 	int i;
 
+	set_limit(pgmap, CACHE, 3);
 	for (i = 0; i < 20; i++) {
 		pin_and_unpin(nth(i));
 		EXPECT(stat_of(pgmap, CACHED) <= 3);
@@ -1443,10 +1417,7 @@ static void cache_limits_kept_blocks(void)
 	EXPECT(stat_of(pgmap, LIVE) == 1);
 	EXPECT(page_is_right(pgmap, 0));
 	EXPECT(refs(0) == 1);
-	unpin(0);
-	settle();
-	expect_absent(0);
-	unregister(pgmap);
+	unpin_and_free(0);
 }
 
 /* Populate and idle: one block after the other has its page from another node. */
@@ -1462,7 +1433,7 @@ static void cache_on_nodes(int nr, int nr_nodes)
 }
 
 /* What lies on another node than it should would be kept for good. */
-static void kept_blocks_of_all_nodes_are_dropped(void)
+BARE_TEST(kept_blocks_of_all_nodes_are_dropped)
 {
 	struct dev_pagemap *pgmap;
 
@@ -1482,10 +1453,9 @@ static void kept_blocks_of_all_nodes_are_dropped(void)
 }
 
 /* Reclaim would ask for memory that is not there, on a large machine. */
-static void shrinker_counts_each_object_once(void)
+TEST(shrinker_counts_each_object_once)
 {
-	struct dev_pagemap *pgmap = register_caching(100);
-
+	set_limit(pgmap, CACHE, 100);
 	/* Reclaim of each node would ask for its own. */
 	EXPECT(!(pgmap->transient_pool->shrinker->flags & SHRINKER_NUMA_AWARE));
 	EXPECT(shrink_count(pgmap) == 0);
@@ -1499,15 +1469,14 @@ static void shrinker_counts_each_object_once(void)
 	shrink(pgmap, 100);
 	EXPECT(nr_pages == POOL_PAGES);
 	EXPECT(shrink_count(pgmap) == 0);
-	unregister(pgmap);
 }
 
 /* The OOM killer would come while the pool keeps what nobody uses. */
-static void shrinker_makes_memory_free(void)
+TEST(shrinker_makes_memory_free)
 {
-	struct dev_pagemap *pgmap = register_caching(100);
 	int i;
 
+	set_limit(pgmap, CACHE, 100);
 	EXPECT(shrink(pgmap, 100) == 0);
 	for (i = 0; i < 30; i++)
 		pin_and_unpin(nth(i));
@@ -1527,7 +1496,6 @@ static void shrinker_makes_memory_free(void)
 	EXPECT(nr_pages == POOL_PAGES + 1);
 	EXPECT(stat_of(pgmap, LIVE) == 1);
 	unpin(nth(29));
-	unregister(pgmap);
 }
 
 /*
@@ -1535,9 +1503,8 @@ static void shrinker_makes_memory_free(void)
  */
 
 /* I/O that has to be done for memory to become free would fail. */
-static void pin_without_memory_takes_the_reserve(void)
+TEST(pin_without_memory_takes_the_reserve)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	int round;
 
 	for (round = 0; round < 3; round++) {
@@ -1547,15 +1514,16 @@ static void pin_without_memory_takes_the_reserve(void)
 		expect_absent(nth(20));
 		EXPECT(stat_of(pgmap, LIVE) == RESERVE_NR);
 		unpin_blocks(0, RESERVE_NR);
-		settle();
+		/* Neither ageing nor the shrinker takes it. */
+		advance(AGE_PERIOD);
+		shrink(pgmap, 100);
 		WRITE_ONCE(fail_all, false);
 	}
 	EXPECT(stat_of(pgmap, FAILED) == 3);
-	unregister(pgmap);
 }
 
 /* Swapping out would hang or fail for good, once memory was short for long. */
-static void pins_without_memory_go_on(void)
+BARE_TEST(pins_without_memory_go_on)
 {
 	struct dev_pagemap *pgmap = register_range(0, NR_PFNS);
 	int i, round;
@@ -1577,88 +1545,61 @@ static void pins_without_memory_go_on(void)
  * I/O that had to wait for the reserve would fail though there is memory again, or
  * hold up others who would have found some.
  */
-static void waiting_for_memory_ends_when_there_is_some(void)
+TEST(waiting_for_memory_ends_when_there_is_some)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	struct pinner p[2];
 
 	WRITE_ONCE(fail_all, true);
 	pin_blocks(0, RESERVE_NR);
-	pinner_start(&p[0], nth(20));
-	EXPECT(pinner_waits(&p[0]));
+	start_waiting(&p[0], nth(20));
 	EXPECT(stat_of(pgmap, LIVE) == RESERVE_NR);
 	WRITE_ONCE(fail_all, false);
 	pinner_start(&p[1], nth(21));
 	EXPECT(eventually(pinner_done(&p[1])));
 	EXPECT(pass_limit(p, 2));
-	EXPECT(!pinner_join(&p[0]) && p[0].took < POOL_TIMEOUT);
+	EXPECT(!pinner_join(&p[0]) && p[0].took < LIMIT);
 	EXPECT(!pinner_join(&p[1]) && p[1].took == 0);
 	unpin_blocks(0, RESERVE_NR);
 	unpin_blocks(20, 2);
-	unregister(pgmap);
-}
-
-/* A pin that fails would leave a block that can never be pinned, or a charge. */
-static void failed_pin_leaves_nothing(void)
-{
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
-	struct pinner p;
-
-	pin_blocks(0, RESERVE_NR);
-	WRITE_ONCE(fail_all, true);
-	pinner_start(&p, nth(20));
-	EXPECT(pinner_waits(&p));
-	EXPECT(stat_of(pgmap, LIVE) == RESERVE_NR);
-	kill_task(p.task);
-	EXPECT(pinner_join(&p) == -EINTR);
-	WRITE_ONCE(fail_all, false);
-	expect_absent(nth(20));
-	pin_and_unpin(nth(20));
-	unpin_blocks(0, RESERVE_NR);
-	settle();
-	EXPECT(stat_of(pgmap, LIVE) == 0);
-	unregister(pgmap);
 }
 
 /* A device that failed to bind could not be bound again before a reboot. */
-static void registration_unwinds_each_failed_allocation(void)
+BARE_TEST(registration_unwinds_each_failed_allocation)
 {
+	/* The second range is where there is nothing yet, or half a neighbour. */
+	unsigned long half = direct_map_variant ? 0 : SECTION(1) / 2;
+	unsigned long far = NR_PFNS / 2, nr = RANGE(1) + half;
+	unsigned long pfns[] = { 0, RANGE(1) - 1, far, far + nr - 1 };
 	struct dev_pagemap *pgmap, *neighbour;
-	unsigned long pfns[] = { RANGE(1), RANGE(2) - 1, RANGE(3), RANGE(4) - 1 };
-	int n = 0, err, i, objects;
+	int n, i, objects, shared;
 	bool failed;
 
-	/* In a section of its own, or in half of the one next to it */
-	neighbour = register_range(RANGE(4) + (direct_map_variant ? 0 :
-					       SECTION(1) / 2), RANGE(1));
-	objects = nr_objects;
-	do {
-		pgmap = new_pgmap(RANGE(1), RANGE(1));
-		pgmap->nr_range = 2;
-		pgmap->ranges[1].start = RANGE(3) * PAGE_SIZE;
-		pgmap->ranges[1].end = RANGE(4) * PAGE_SIZE - 1 +
-			(direct_map_variant ? 0 : SECTION(1) / 2 * PAGE_SIZE);
-		WRITE_ONCE(fail_nth, ++n);
-		err = register_pgmap(pgmap);
-		failed = !READ_ONCE(fail_nth);
-		WRITE_ONCE(fail_nth, 0);
-		EXPECT(err == (failed ? -ENOMEM : 0));
-		if (err) {
-			EXPECT(nr_objects == objects && nr_pages == POOL_PAGES);
+	for (shared = 0; shared < 2; shared++) {
+		neighbour = register_range(shared ? far + nr : nr, RANGE(1));
+		objects = nr_objects;
+		for (n = 1, failed = true; failed && n < 200; n++) {
+			pgmap = new_pgmap(0, RANGE(1));
+			pgmap->nr_range = 2;
+			pgmap->ranges[1].start = far * PAGE_SIZE;
+			pgmap->ranges[1].end = (far + nr) * PAGE_SIZE - 1;
+			WRITE_ONCE(fail_nth, n);
+			failed = register_pgmap(pgmap) == -ENOMEM;
+			EXPECT(failed == !READ_ONCE(fail_nth));
+			WRITE_ONCE(fail_nth, 0);
 			for (i = 0; i < 4; i++) {
-				EXPECT(try_pin(pfns[i], 0) == -EFAULT);
-				EXPECT(!has_table(pfns[i]));
+				if (failed)
+					EXPECT(try_pin(pfns[i], 0) == -EFAULT);
+				else
+					pin_and_unpin(pfns[i]);
 			}
-			continue;
+			if (!failed)
+				unregister(pgmap);
+			EXPECT(nr_objects == objects && nr_pages == POOL_PAGES);
 		}
-		for (i = 0; i < 4; i++)
-			pin_and_unpin(pfns[i]);
-		unregister(pgmap);
-	} while (failed && n < 200);
-	EXPECT(!failed && n > 15);
-	EXPECT(nr_objects == objects);
-	pin_and_unpin(RANGE(5) - 1);
-	unregister(neighbour);
+		EXPECT(!failed && n > 15);
+		pin_and_unpin(shared ? far + nr : nr);
+		unregister(neighbour);
+	}
 }
 
 /*
@@ -1666,7 +1607,7 @@ static void registration_unwinds_each_failed_allocation(void)
  */
 
 /* The far end of a terabyte could not be pinned, or a pin would need more. */
-static void tables_are_complete_once_registered(void)
+BARE_TEST(tables_are_complete_once_registered)
 {
 	unsigned long middle = NR_PFNS / 2, i;
 	unsigned long pfns[] = { 0, middle - 1, middle, NR_PFNS - 1 };
@@ -1691,7 +1632,7 @@ static void tables_are_complete_once_registered(void)
 }
 
 /* One device's unbind would take the page tables of another's struct pages. */
-static void pools_share_a_section(void)
+SMALL_TEST(pools_share_a_section)
 {
 	unsigned long half = PAGES_PER_SECTION / 2, pfns[] = { 0, half };
 	struct dev_pagemap *pgmaps[2];
@@ -1731,7 +1672,7 @@ static int refused(unsigned long pfn, unsigned long nr)
 }
 
 /* Two owners would free each other's struct pages; RAM would lose its own. */
-static void range_of_another_is_refused(void)
+SMALL_TEST(range_of_another_is_refused)
 {
 	struct dev_pagemap *pgmap = register_range(SECTION(2), SECTION(1));
 	const unsigned long sub = PAGES_PER_SUBSECTION;
@@ -1757,7 +1698,7 @@ static void range_of_another_is_refused(void)
 }
 
 /* GUP would make struct pages for MMIO. */
-static void others_are_left_alone(void)
+BARE_TEST(others_are_left_alone)
 {
 	struct dev_pagemap *pgmap = register_range(RANGE(1), RANGE(1));
 	unsigned long pfns[] = { 0, RANGE(1) - 1, RANGE(2), NR_PFNS + SECTION(1) };
@@ -1805,9 +1746,8 @@ static char *show(struct dev_pagemap *pgmap, const char *name, char *buf)
 }
 
 /* The operator would set, or be shown, something else. */
-static void sysfs_shows_limits_and_statistics(void)
+TEST(sysfs_shows_limits_and_statistics)
 {
-	struct dev_pagemap *pgmap = register_range(0, SECTION(1));
 	char buf[PAGE_SIZE];
 
 	pin_blocks(0, 2);
@@ -1821,7 +1761,6 @@ static void sysfs_shows_limits_and_statistics(void)
 	EXPECT(strstr(show(pgmap, "stats", buf), "block_size 2097152\nlive 2\n"));
 	EXPECT(strstr(buf, "\npeak 2\npopulated 2\nfreed 0\nfailed 0\n"));
 	unpin_blocks(0, 2);
-	unregister(pgmap);
 }
 
 /*
@@ -1829,7 +1768,7 @@ static void sysfs_shows_limits_and_statistics(void)
  */
 
 /* A stray read would see memory of a guest, or I/O would fault. */
-static void direct_map_has_pinned_blocks_only(void)
+DIRECT_MAP_TEST(direct_map_has_pinned_blocks_only)
 {
 	struct dev_pagemap *pgmap = register_range(0, RANGE(2));
 	unsigned long pfn = RANGE(1) + nth(3), far = pfn + SECTION(1);
@@ -1858,7 +1797,7 @@ static void direct_map_has_pinned_blocks_only(void)
 }
 
 /* The page table of somebody else's memory would be freed. */
-static void direct_map_wants_whole_page_tables(void)
+DIRECT_MAP_TEST(direct_map_wants_whole_page_tables)
 {
 	EXPECT(refused(0, SECTION(1)) == -EINVAL);
 	EXPECT(refused(SECTION(1), RANGE(1)) == -EINVAL);
@@ -1894,7 +1833,7 @@ static void unregister_start(struct unregistering *u, struct dev_pagemap *pgmap)
 }
 
 /* Unbinding would hang until the cache has aged, or for good. */
-static void unregister_drops_kept_blocks(void)
+BARE_TEST(unregister_drops_kept_blocks)
 {
 	struct dev_pagemap *pgmap = register_caching(100);
 	unsigned long start = jiffies;
@@ -1910,7 +1849,7 @@ static void unregister_drops_kept_blocks(void)
 }
 
 /* I/O would go to memory whose device has gone, or nobody knows why unbind hangs. */
-static void unregister_waits_for_pins_and_refuses_new(void)
+BARE_TEST(unregister_waits_for_pins_and_refuses_new)
 {
 	struct dev_pagemap *pgmap = register_caching(4);
 	int messages = nr_messages;
@@ -2126,7 +2065,7 @@ static void stress_unregister(int i)
 }
 
 /* Under load, what is in use would be freed, or what is not in use be kept. */
-static void pins_race_with_all_else(void)
+BARE_TEST(pins_race_with_all_else)
 {
 	pthread_t threads[nr_threads + 2], clock = clock_start();
 	time_t end = time(NULL) + seconds;
@@ -2173,77 +2112,6 @@ static void pins_race_with_all_else(void)
 
 /* Running */
 
-#define TEST(name)	{ #name, name }
-/* Registers ranges that a direct map has no page table of its own for */
-#define SMALL_TEST(name)	{ #name, name, .small = true }
-#define DIRECT_MAP_TEST(name)	{ #name, name, .direct_map = true }
-
-static const struct test {
-	const char *name;
-	void (*run)(void);
-	bool small, direct_map;
-} tests[] = {
-	TEST(pin_gives_folio_of_a_block),
-	TEST(pages_of_a_block_share_its_folio),
-	TEST(only_the_pinned_block_has_struct_pages),
-	TEST(only_live_blocks_are_had_without_populating),
-	TEST(shared_tails_cannot_be_written),
-	TEST(all_memory_is_of_the_ranges_node),
-	TEST(last_unpin_gives_the_memory_back),
-	TEST(last_unpin_may_be_in_an_interrupt),
-	TEST(reader_keeps_struct_pages_mapped),
-	TEST(blocks_that_go_together_share_a_flush),
-	TEST(pools_share_a_flush),
-	TEST(new_pin_revives_a_block_that_waits_for_the_worker),
-	TEST(new_pin_revives_a_hidden_block),
-	TEST(block_dies_again_while_hidden),
-	TEST(revived_block_is_kept),
-	TEST(pin_waits_for_the_flush),
-	TEST(pins_of_one_block_populate_once),
-	TEST(fatal_signal_ends_the_wait),
-	TEST(cap_limits_live_blocks),
-	TEST(peak_is_the_most_that_was_live),
-	TEST(defaults_are_bounded),
-	TEST(limits_of_one_pool_leave_the_other),
-	TEST(cap_of_zero_refuses_pins),
-	TEST(pin_at_the_cap_takes_idle_blocks),
-	TEST(pin_at_the_cap_gives_up_few_blocks),
-	TEST(pin_at_the_cap_waits_for_a_dying_block),
-	TEST(pins_at_the_cap_are_served_in_order),
-	TEST(raised_cap_serves_those_who_wait),
-	TEST(pins_of_one_block_share_one_limit),
-	TEST(preempted_unpin_strands_nobody),
-	TEST(time_may_pass_at_any_point),
-	TEST(nobody_starves_at_the_cap),
-	TEST(poisoned_page_is_refused_and_neighbours_are_not),
-	TEST(poison_counts_in_any_state),
-	TEST(poison_takes_no_failure),
-	TEST(longterm_pins_are_allowed_or_not),
-	TEST(kept_block_serves_the_next_pin),
-	TEST(idle_pool_empties_itself),
-	TEST(block_in_use_does_not_age),
-	TEST(referenced_block_gets_a_second_chance),
-	TEST(cache_limits_kept_blocks),
-	TEST(kept_blocks_of_all_nodes_are_dropped),
-	TEST(shrinker_counts_each_object_once),
-	TEST(shrinker_makes_memory_free),
-	TEST(pin_without_memory_takes_the_reserve),
-	TEST(pins_without_memory_go_on),
-	TEST(waiting_for_memory_ends_when_there_is_some),
-	TEST(failed_pin_leaves_nothing),
-	TEST(registration_unwinds_each_failed_allocation),
-	TEST(tables_are_complete_once_registered),
-	SMALL_TEST(pools_share_a_section),
-	SMALL_TEST(range_of_another_is_refused),
-	TEST(others_are_left_alone),
-	TEST(sysfs_shows_limits_and_statistics),
-	DIRECT_MAP_TEST(direct_map_has_pinned_blocks_only),
-	DIRECT_MAP_TEST(direct_map_wants_whole_page_tables),
-	TEST(unregister_drops_kept_blocks),
-	TEST(unregister_waits_for_pins_and_refuses_new),
-	TEST(pins_race_with_all_else),
-};
-
 static void boot(void)
 {
 	struct sigaction action = {
@@ -2258,27 +2126,32 @@ static void boot(void)
 	before_flush = stop_flush;
 }
 
-#define NR_RUNS		(ARRAY_SIZE(tests) * 2)
 
 /* Sets test_name, too. */
 static bool selected(int i, const char *name)
 {
-	const struct test *test = &tests[i % ARRAY_SIZE(tests)];
+	const struct test *test = &tests[i % nr_tests];
 
-	direct_map_variant = i >= ARRAY_SIZE(tests);
+	direct_map_variant = i >= nr_tests;
 	snprintf(test_name, sizeof(test_name), "%s%s", test->name,
 		 direct_map_variant ? ".direct_map" : "");
-	return !(direct_map_variant ? test->small : test->direct_map) &&
+	return test->kind != (direct_map_variant ? SMALL : DIRECT_MAP) &&
 	       strstr(test_name, name);
 }
 
 static bool run(int i)
 {
+	const struct test *test = &tests[i % nr_tests];
+
 	test_nr++;
 	nr_failures = 0;
 	nr_warnings = 0;
 	alarm(seconds * 10 + 60);
-	tests[i % ARRAY_SIZE(tests)].run();
+	if (test->kind == DEFAULT)
+		pgmap = register_range(0, SECTION(4));
+	test->run();
+	if (test->kind == DEFAULT)
+		unregister(pgmap);
 	advance(AGE_PERIOD);
 	expect_nothing_left();
 	printf("%sok %d %s\n", nr_failures ? "not " : "", test_nr, test_name);
@@ -2311,10 +2184,10 @@ int main(int argc, char **argv)
 	}
 	name = optind < argc ? argv[optind] : "";
 	boot();
-	for (i = 0; i < NR_RUNS; i++)
+	for (i = 0; i < 2 * nr_tests; i++)
 		nr += selected(i, name);
 	printf("KTAP version 1\n1..%d\n", nr);
-	for (i = 0; i < NR_RUNS; i++)
+	for (i = 0; i < 2 * nr_tests; i++)
 		if (selected(i, name))
 			bad += !run(i);
 	return bad || !nr;
