@@ -34,7 +34,7 @@ NO_WAIT_FOR_DROPPERS: assertion violated !(gone)
 NO_REF_OF_BLOCK: assertion violated (((state[i]==5)&&(ref[i]==0))&&!(mapped[i]))'
 
 # Likewise for two blocks of which one may be live: without these a pin waits for ever.
-waits='NO_KICK KICK_ONCE KEEP_LOOKS_FIRST NO_SERVE'
+waits='NO_KICK KICK_ONCE KEEP_WITHOUT_LOOKING NO_SERVE'
 
 passed=0 failed=0 ktap=''
 

@@ -184,40 +184,24 @@ inline folio_put(b, preemptible)
 	fi
 }
 
-/* Keep: needs a bool ok. Count and add are two steps, as the limit is soft. */
+/* Takes a reference of its own. */
 inline pool_keep(b)
-{
-#ifdef KEEP_LOOKS_FIRST
-	if
-	:: nr_kept >= cache || len(waiters) > 0 ->
-		ok = false
-	:: else ->
-		kept_add(b)
-	fi
-#else
-	if
-	:: nr_kept >= cache ->
-		ok = false
-	:: else ->
-		kept_add(b);
-		if
-		:: len(waiters) > 0 ->
-			kept_del(b);
-			ok = !ok
-		:: else
-		fi
-	fi
-#endif
-}
-
-inline kept_add(b)
 {
 	d_step {
 		use_pool();
 		assert(!kept[b]);
-		kept[b] = true;
-		nr_kept++;
-		ok = true
+		if
+#ifndef KEEP_WITHOUT_LOOKING
+		:: nr_kept >= cache || len(waiters) > 0
+#else
+		:: nr_kept >= cache
+#endif
+		:: else ->
+			touch(b);
+			ref[b]++;
+			kept[b] = true;
+			nr_kept++
+		fi
 	}
 }
 
@@ -385,15 +369,8 @@ inline block_populate(b, me)
 		:: pool_uncharge()	/* no memory */
 		:: pages++;
 			block_map(b);
-			ref[b] = 2;
-			pool_keep(b);	/* pool_keep_new() */
-			if
-			:: !ok ->
-				put_testzero(b);
-				assert(!last)
-			:: else
-			fi;
-			ok = false;
+			ref[b] = 1;
+			pool_keep(b);
 #ifndef NO_REF_OF_BLOCK
 			pgmap_ref++;	/* percpu_ref_get() */
 #endif
@@ -485,15 +462,9 @@ inline block_take_link(b)
 	:: else ->
 		linked[b] = false;
 		pool_keep(b);
-		if
-		:: ok ->
-			dies = false
-		:: else ->
-			put_testzero(b);
-			dies = last;
-			last = false
-		fi;
-		ok = false
+		put_testzero(b);
+		dies = last;
+		last = false
 	fi
 }
 
@@ -592,7 +563,7 @@ inline block_free(b)
 /* free_dying() */
 proctype worker()
 {
-	bool ok, first, last, dies;
+	bool first, last, dies;
 	byte b, i, cpu, list, hide, unmapped, w;
 
 end:	do
