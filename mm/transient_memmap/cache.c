@@ -233,6 +233,7 @@ static struct page *pool_alloc_page(struct transient_pool *pool, gfp_t gfp)
 static int pool_wait(struct transient_pool *pool, struct pool_waiter *w,
 		     unsigned long deadline)
 {
+	unsigned long dropped;
 	struct page *page;
 	int err = 0;
 	long left;
@@ -241,7 +242,8 @@ static int pool_wait(struct transient_pool *pool, struct pool_waiter *w,
 	transient_free_soon();
 	spin_lock(&pool->lock);
 	/* If all are pinned, let some go with their last unpin. */
-	if (!pool_drop(pool, CAP_BATCH, DROP_IDLE))
+	dropped = pool_drop(pool, CAP_BATCH, DROP_IDLE);
+	if (!dropped)
 		pool_drop(pool, CAP_BATCH, DROP_ANY);
 	while (!list_empty(&w->list)) {
 		left = deadline - jiffies;
@@ -271,6 +273,9 @@ static int pool_wait(struct transient_pool *pool, struct pool_waiter *w,
 			pool_push_spare(pool, page);
 			pool_serve(pool);
 		}
+		/* Those that it looked at are last now: here are others. */
+		if (!dropped && !list_empty(&w->list))
+			dropped = pool_drop(pool, CAP_BATCH, DROP_IDLE);
 	}
 	spin_unlock(&pool->lock);
 	atomic_dec(&nr_waiters);
