@@ -123,10 +123,16 @@ static void pool_walk(struct transient_pool *pool, unsigned long nr,
 /* Drop what is beyond the limit, which was lowered. */
 static void pool_trim_cache(struct transient_pool *pool)
 {
-	unsigned long nr, cache = READ_ONCE(pool->cache);
+	unsigned long nr, cache;
 
-	while ((nr = READ_ONCE(pool->nr_cached)) > cache)
+	for (;;) {
+		/* Others may raise it meanwhile, and pins fill it again. */
+		cache = READ_ONCE(pool->cache);
+		nr = READ_ONCE(pool->nr_cached);
+		if (nr <= cache)
+			break;
 		pool_walk(pool, nr - cache, DROP_ANY);
+	}
 }
 
 /**
