@@ -21,37 +21,37 @@ cap_limits_live cache.c s/pool_live(pool) >= pool->cap/pool_live(pool) > pool->c
 cap_limits_live internal.h s/^#define POOL_TIMEOUT.*/#define POOL_TIMEOUT (HZ \/ 2)/
 cap_limits_live cache.c s/!pool->cap || left <= 0/!pool->cap/
 cap_of_zero cache.c s/!pool->cap || left <= 0/left <= 0/
-raised_cap_serves cache.c /WRITE_ONCE(pool->cap, cap)/{n;d}
+raised_cap_serves cache.c /WRITE_ONCE(pool->cap, value)/{n;d}
 waits_for_a_dying cache.c /list_add(&page->lru, &list);/{n;d}
 waits_for_a_dying core.c s/pool_has_waiters() ? 0 : FREE_DELAY/FREE_DELAY/
 waits_for_a_dying core.c s/synchronize_rcu_expedited/synchronize_rcu/
 waits_for_a_dying cache.c s/^\ttransient_free_soon();//
-takes_idle_blocks cache.c s/^\tpool_drop_some(pool);//
-gives_up_few cache.c s/CAP_BATCH	64UL/CAP_BATCH	512UL/
-share_one_limit core.c s/block_populate(pool, sec, pfn, deadline)/block_populate(pool, sec, pfn, jiffies + POOL_TIMEOUT)/
+takes_idle_blocks cache.c s/pool_drop(pool, CAP_BATCH, DROP_IDLE);/1;/
+gives_up_few cache.c s/CAP_BATCH	64/CAP_BATCH	512/
+idle_blocks_behind cache.c s/if (!dropped && !list_empty/if (0 \&\& !list_empty/
+share_one_limit core.c s/pool_get_page(pool, deadline);/pool_get_page(pool, jiffies + POOL_TIMEOUT);/
 fatal_signal core.c s/TASK_KILLABLE))/TASK_KILLABLE) \&\& 0)/
 fatal_signal cache.c s/if (fatal_signal_pending(current))/if (0)/
 preempted_unpin cache.c s/^\t\t\ttransient_free_soon();//
-not_kept_from_a_pin cache.c s/if (!list_empty_careful(&pool->waiters) &&/if (0 \&\&/
 time_may_pass cache.c s/schedule_timeout(min(left, RETRY_PERIOD))/schedule_timeout(deadline - jiffies)/
 peak_is cache.c s/= max(pool_live(pool),/= max(pool_live(pool) - 1,/
-counts_each_object cache.c s/sc->nid != page_to_nid(pool->tails) ||//
+counts_each_object cache.c s/shrinker_alloc(0,/shrinker_alloc(SHRINKER_NUMA_AWARE,/
 makes_memory_free cache.c s/pool->tight = true/pool->tight = false/
-makes_memory_free cache.c /drop_cold, NULL);/{n;n;d}
+makes_memory_free cache.c /^\tif (nr)$/{N;s/transient_free_soon();/;/}
 neighbours_are_not core.c s/gup_flags & FOLL_HWPOISON ? -EHWPOISON : -EFAULT/-EHWPOISON/
 neighbours_are_not core.c s/block_set_state(sec, pfn, BLOCK_LIVE);$/;/
 poison_counts_in core.c s/state == BLOCK_LIVE && block_is_poisoned(pfn)/0/
 neighbours_are_not core.c s/GFP_KERNEL | __GFP_NOFAIL/GFP_KERNEL/
 longterm_pins core.c s/(gup_flags & FOLL_LONGTERM)/0/
-pools_share_a_flush core.c s/^\t\tlist_add(&page->lru, pages);/&{static void *l; if (l != page_pool(page)) atomic_long_inc(\&nr_flushes); l = page_pool(page);}/
-share_a_flush core.c s/^\t\tlist_add(&page->lru, pages);/&atomic_long_inc(\&nr_flushes);/
+pools_share_a_flush core.c s/^\t\tlist_add(&page->lru, pages);/&{static void *l; if (l != page_pool(page)) atomic_long_inc(\&transient_nr_flushes); l = page_pool(page);}/
+share_a_flush core.c s/^\t\tlist_add(&page->lru, pages);/&atomic_long_inc(\&transient_nr_flushes);/
 without_memory_go_on cache.c s/if (!pool->tight || pool->nr_spare < RESERVE_NR)/if (0)/
-without_memory_takes cache.c s/pool_trim_spare(pool, RESERVE_NR)/pool_trim_spare(pool, 0)/
+without_memory_takes cache.c s/for (; pool->nr_spare > RESERVE_NR; nr++)/for (; pool->nr_spare; nr++)/
 without_memory_takes cache.c s/w->page = pool_pop_spare(pool)/w->page = NULL/
 waiting_for_memory cache.c s/^\t\t\tcontinue;/\t\t\tbreak;/
 waiting_for_memory cache.c s/if (w->needs_page)/if (0)/
-last_unpin_gives cache.c s/^\tqueue_delayed_work(transient_wq, &age_work, AGE_PERIOD);//
-in_an_interrupt core.c s/if (llist_add(folio_to_link(folio), &dying))/pool_stat(folio->pgmap->transient_pool, 0);&/
+last_unpin_gives cache.c s/queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);/;/
+in_an_interrupt core.c s/if (llist_add(folio_to_link(folio), &dying))/transient_memmap_stat(folio->pgmap, 0);&/
 reader_keeps core.c s/^\t\tsynchronize_rcu();/\t\t;/
 revives_a_hidden core.c s/^\tfolio_set_count(folio, 2);$/\tfolio_set_count(folio, 1);/
 revives_a_hidden core.c s/BLOCK_HIDDEN) {/BLOCK_HIDDEN \&\& 0) {/
@@ -61,27 +61,26 @@ waits_for_the_flush core.c s/flush_tlb_kernel_range(start, end)/(void)start/
 populate_once core.c s/state == BLOCK_POPULATING || //
 neighbours_are_not core.c s/block_pinnable(pfn) &&/pfn_block_state(pfn) >= BLOCK_LIVE \&\&/
 shared_tails core.c s/mk_pte(pool->tails, PAGE_KERNEL_RO)/mk_pte(pool->tails, PAGE_KERNEL)/
-ranges_node cache.c s/transient_block_page_alloc(pool->nid, gfp)/transient_block_page_alloc(0, gfp)/
+ranges_node cache.c s/alloc_pages_node(pool->nid, gfp, 0)/alloc_pages_node(0, gfp, 0)/
 kept_block_serves cache.c s/INIT_LIST_HEAD(&page->lru);//
 idle_pool_empties cache.c s/again |= pool_age(pool)/pool_age(pool)/
-idle_pool_empties cache.c s/return list_lru_count(&pool->cached);/return true;/
-in_use_does_not_age cache.c s/folio_test_clear_referenced(folio) ||//
-second_chance cache.c s/folio_test_clear_referenced(folio) ||//
+idle_pool_empties cache.c s/return READ_ONCE(pool->nr_cached);/return true;/
+in_use_does_not_age cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
+second_chance cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
 cache_limits cache.c s/return LRU_REMOVED;/return LRU_REMOVED;/;s/pool_trim_cache(pool);$//
-blocks_of_all_nodes cache.c s/for_each_node_state(nid, N_NORMAL_MEMORY)/for (nid = 0; nid < 2; nid++)/
-from_the_node cache.c s/list_lru_shrink_walk(&pool->cached, sc,/list_lru_shrink_walk(\&pool->cached, (\&(struct shrink_control){ 0, sc->nr_to_scan }),/
+blocks_of_all_nodes cache.c s/^\tpool_trim_cache(pool);//
 registration_unwinds table.c s/^\t\tkfree(sec);//
 registration_unwinds table.c s/vmemmap_free(addr, addr + PMD_SIZE, NULL);//
 share_a_section table.c s/if (--sec->nr_ranges)/if (0)/
 tables_are_complete pgmap.c s/if (pool_init_cache(pool))/if (pool_init_cache(pool) || (pool->table_bytes = SZ_64M, 0))/
-of_another table.c s/if (pfn_is_transient(pfn)) {/if (0) {/
+of_another table.c s/if (part_is_transient(pfn, next)) {/if (0) {/
 of_another table.c s/if (valid_section(__pfn_to_section(pfn))) {/if (0) {/
-others_are_left core.c s/if (pfn_is_transient(pfn))$/if (1)/
+others_are_left core.c s/if (!pfn_is_transient(pfn))$/if (0)/
 direct_map_has core.c s/pmd_clear(sec->direct + block_index(pfn))/(void)0/
 direct_map_wants direct_map.c s/if (!IS_ALIGNED(start | end, PAGES_PER_TABLE)) {/if (0) {/
-drops_kept_blocks pgmap.c s/pool_set_cache(pool, 0);//
+drops_kept_blocks pgmap.c s/transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_CACHE, 0);//
 waits_for_pins_and pgmap.c s/wait_for_completion_state(&pgmap->done, TASK_IDLE);//
-sysfs_shows pgmap.c s/case TRANSIENT_MEMMAP_CACHE:/case NR_TRANSIENT_MEMMAP_LIMITS:/
+sysfs_shows cache.c s/case TRANSIENT_MEMMAP_CACHE:/case NR_TRANSIENT_MEMMAP_LIMITS:/
 LIST
 }
 
