@@ -5,13 +5,13 @@
  * A live block costs one page. It comes from the pool's spare pages, which are
  * those of blocks that were freed, or else from the page allocator; and each is
  * charged to the pool, which has no more than "cap" of them. A pin that finds
- * the pool at its cap, or no memory, waits: first come, first served. While pins
- * wait, the pool gives up blocks that it keeps, the next free worker does not
- * wait for a batch, and a freed page goes straight to the first who waits.
+ * the pool at its cap, or no memory, waits: first come, first served. While
+ * pins wait, the pool gives up blocks that it keeps, the next free worker does
+ * not wait for a batch, and a freed page goes straight to the first who waits.
  *
  * The pool has a reference on up to "cache" blocks, so that their next pin is
- * quick. It drops those that nobody pinned for two periods of ageing, those that
- * the shrinker asks for, and some if a pin has to wait.
+ * quick. It drops those that nobody pinned for two periods of ageing, those
+ * that the shrinker asks for, and some if a pin has to wait.
  *
  * Of the spare pages, RESERVE_NR are there for when there is no other memory:
  * I/O that would make memory free has to go on. No block keeps its page for
@@ -21,15 +21,15 @@
 
 /*
  * A cached block that was not pinned during one whole period is dropped at the
- * end of the next: with no I/O, the pool is empty after two periods and the time
- * that freeing takes.
+ * end of the next: with no I/O, the pool is empty after two periods and the
+ * time that freeing takes.
  */
 #define AGE_PERIOD	(HZ / 2)
 
 /* Cached blocks that are looked at with the lock held */
 #define WALK_BATCH	256UL
 
-/* Cached blocks that a pin looks at when it has to wait: others need some too. */
+/* Cached blocks that a pin that waits looks at: others need some too. */
 #define CAP_BATCH	64
 
 /* How often a pin that waits tries itself to get on, see pool_wait() */
@@ -56,7 +56,7 @@ struct pool_waiter {
 enum pool_drop {
 	DROP_ANY,
 	DROP_IDLE,
-	/* Idle ones that GUP has not marked by PG_referenced since the last look */
+	/* Idle ones that GUP has not marked (PG_referenced) since the last look */
 	DROP_COLD,
 };
 
@@ -140,8 +140,8 @@ static void pool_trim_cache(struct transient_pool *pool)
  * @pool: a pool
  * @page: the block's private page; the caller has a reference on the block
  *
- * If the cache is full, the clock's hand moves on by two blocks. While pins wait
- * for blocks to go, none is kept.
+ * If the cache is full, the clock's hand moves on by two blocks. While pins
+ * wait for blocks to go, none is kept.
  *
  * Context: Any but interrupt context.
  */
@@ -267,8 +267,8 @@ static int pool_wait(struct transient_pool *pool, struct pool_waiter *w,
 		page = NULL;
 		if (!schedule_timeout(min(left, RETRY_PERIOD))) {
 			/*
-			 * A task that unpinned may be preempted before it queues
-			 * the worker, and others do not: it was first.
+			 * A task that unpinned may be preempted before it
+			 * queues the worker, and others do not: it was first.
 			 */
 			transient_free_soon();
 			if (w->needs_page)
@@ -302,7 +302,7 @@ static void pool_uncharge(struct transient_pool *pool)
  *
  * Context: Process context, may sleep.
  * Return: a page with the tails of a block, or an ERR_PTR():
- *	-ENOMEM if the pool was at its cap, or there was no memory, until @deadline;
+ *	-ENOMEM if the pool was at its cap, or without memory, until @deadline;
  *	-EINTR if a fatal signal came while waiting.
  */
 struct page *pool_get_page(struct transient_pool *pool, unsigned long deadline)
@@ -564,7 +564,7 @@ static int pool_init_shrinker(struct transient_pool *pool)
 	shrinker->count_objects = pool_shrink_count;
 	shrinker->scan_objects = pool_shrink_scan;
 	shrinker->private_data = pool;
-	/* A grace period and a flush for a page, and a slow path to get it back */
+	/* A page costs a grace period and a flush, and a slow path to get back */
 	shrinker->seeks = 2 * DEFAULT_SEEKS;
 	pool->shrinker = shrinker;
 	shrinker_register(shrinker);
@@ -618,7 +618,7 @@ void pool_exit_cache(struct transient_pool *pool)
 }
 
 /**
- * transient_memmap_uses_node() - do struct pages say that they are of this node?
+ * transient_memmap_uses_node() - do struct pages say they are of this node?
  * @nid: a node
  *
  * Context: Process context, may sleep.

@@ -5,10 +5,10 @@
  * With SPARSEMEM_VMEMMAP the struct page of a pfn has one fixed address, so a
  * struct page can be made by mapping a page of memory there, and unmade by
  * unmapping it. A pool does this for the ranges of one dev_pagemap of type
- * MEMORY_DEVICE_TRANSIENT. Its unit is the block: 2 MiB, one folio, whose struct
- * pages fill eight pages of vmemmap. The first is the block's own and has the
- * head. The other seven map one page of tails, which is the pool's and read-only
- * there, as the tails of all folios of one order are alike.
+ * MEMORY_DEVICE_TRANSIENT. Its unit is the block: 2 MiB, one folio, whose
+ * struct pages fill eight pages of vmemmap. The first is the block's own and
+ * has the head. The other seven map one page of tails, which is the pool's and
+ * read-only there, as the tails of all folios of one order are alike.
  *
  * The life of a block, see enum transient_block_state:
  *
@@ -16,8 +16,9 @@
  *	                        ^  \ (last unpin)  |
  *	                        +---+--- revive ---+
  *
- * A live block has a refcount of 1 for the pool, if that keeps the block for its
- * next pin (see cache.c), and of 1 for each reference that callers of GUP hold.
+ * A live block has a refcount of 1 for the pool, if that keeps the block for
+ * its next pin (see cache.c), and of 1 for each reference that callers of GUP
+ * hold.
  *
  * Whoever puts the last reference hands the folio to a worker, which serves all
  * pools. The worker hides the blocks that it was given, waits for an RCU grace
@@ -31,9 +32,9 @@
  *   0, and reviving needs the lock.
  *
  * - A reader that saw BLOCK_LIVE and has not done its try-get yet. It is in an
- *   RCU read-side section (or has IRQs off, which counts as one: GUP-fast) since
- *   before it looked. The worker hides the block, waits for a grace period, and
- *   unmaps only if it is hidden still.
+ *   RCU read-side section (or has IRQs off, which counts as one: GUP-fast)
+ *   since before it looked. The worker hides the block, waits for a grace
+ *   period, and unmaps only if it is hidden still.
  *
  * - A CPU that speculates through, or has cached, the old translation. The page
  *   is given back after the TLB flush, and the block stays BLOCK_UNMAPPED until
@@ -50,15 +51,15 @@
  * mapped; see direct_map.c. The above holds for both.
  *
  * Barriers: the state is stored with release semantics after the struct pages
- * were mapped and initialised, in block_set_state(); this pairs with the acquire
- * in pfn_block_state(). A reader derives the address of the struct page from the
- * pfn and not from the state, so the acquire is what orders them.
+ * were mapped and initialised, in block_set_state(); this pairs with the
+ * acquire in pfn_block_state(). A reader derives the address of the struct page
+ * from the pfn and not from the state, so the acquire is what orders them.
  *
  * Locks: mem_hotplug_lock or mmap_lock -> section lock -> pool lock, and
- * pools_lock -> pool lock. Nothing sleeps under a section's or a pool's lock, and
- * neither is taken with IRQs off, or by the last unpin, which may come from a
- * hard interrupt. Neither pin nor free takes mem_hotplug_lock: the tables of a
- * range are there for as long as it is registered, and a block keeps it
+ * pools_lock -> pool lock. Nothing sleeps under a section's or a pool's lock,
+ * and neither is taken with IRQs off, or by the last unpin, which may come from
+ * a hard interrupt. Neither pin nor free takes mem_hotplug_lock: the tables of
+ * a range are there for as long as it is registered, and a block keeps it
  * registered.
  */
 #include "internal.h"
@@ -67,11 +68,14 @@
 #include <trace/events/transient_memmap.h>
 
 /*
- * How long a dying block waits for the worker, so that this has more than one to
- * flush the TLB for, and that the next I/O to the same buffer finds the block
- * also if nothing is kept.
+ * How long a dying block waits for the worker, so that this has more than one
+ * to flush the TLB for, and that the next I/O to the same buffer finds the
+ * block also if nothing is kept.
  */
 #define FREE_DELAY	msecs_to_jiffies(10)
+
+/* Pages of vmemmap, and entries of its page table, that a block has */
+#define BLOCK_PTES	8
 
 DEFINE_STATIC_KEY_FALSE(transient_memmap_key);
 
@@ -128,10 +132,15 @@ static void block_set_state(struct transient_section *sec, unsigned long pfn,
 		wake_up_var_locked(slot, &sec->lock);
 }
 
+static pte_t *block_pte(struct transient_section *sec, unsigned long pfn)
+{
+	return sec->ptes + BLOCK_PTES * block_index(pfn);
+}
+
 /* The private page of a block that is mapped */
 static struct page *block_page(struct transient_section *sec, unsigned long pfn)
 {
-	return pte_page(ptep_get(sec->ptes + 8 * block_index(pfn)));
+	return pte_page(ptep_get(block_pte(sec, pfn)));
 }
 
 /*
@@ -168,32 +177,33 @@ static void block_map(struct transient_pool *pool, struct transient_section *sec
 		      unsigned long pfn, struct page *page)
 {
 	unsigned long addr = (unsigned long)pfn_to_page(pfn);
-	pte_t *pte = sec->ptes + 8 * block_index(pfn);
+	pte_t *pte = block_pte(sec, pfn);
 	pte_t tails = mk_pte(pool->tails, PAGE_KERNEL_RO);
 	int i;
 
 	set_pte_at(&init_mm, addr, pte, mk_pte(page, PAGE_KERNEL));
-	for (i = 1; i < 8; i++)
+	for (i = 1; i < BLOCK_PTES; i++)
 		set_pte_at(&init_mm, addr + i * PAGE_SIZE, pte + i, tails);
 	if (sec->direct)
 		set_pmd(sec->direct + block_index(pfn),
 			pmd_mkhuge(pfn_pmd(pfn, PAGE_KERNEL)));
 }
 
-/* Make the head, which makes it the folio of the tails that are there. */
-static struct folio *block_init(struct transient_pool *pool, unsigned long pfn)
+/*
+ * Make the head, which makes it the folio of the tails that are there. Its
+ * refcount is 1, for the caller: nobody else sees it before BLOCK_LIVE.
+ */
+static void block_init(struct transient_pool *pool, unsigned long pfn)
 {
 	struct page *head = pfn_to_page(pfn);
 	struct folio *folio = (struct folio *)head;
 
 	__init_single_page(head, pfn, ZONE_DEVICE, pool->nid);
 	__set_bit(PG_reserved, &head->flags.f);
-	set_page_count(head, 0);
 	__folio_set_head(folio);
 	prep_compound_head(head, TRANSIENT_BLOCK_ORDER);
 	folio->pgmap = pool->pgmap;
 	folio->page.zone_device_data = NULL;
-	return folio;
 }
 
 /*
@@ -218,9 +228,8 @@ static void block_revive(struct transient_section *sec, unsigned long pfn)
 }
 
 /*
- * Get a reference on a block, and populate it if need be. Nobody else sees the
- * refcount of a new block before BLOCK_LIVE, so it is set here. To wait until
- * others have populated or freed the block counts against the deadline.
+ * Get a reference on a block, and populate it if need be. To wait until others
+ * have populated or freed the block counts against the deadline.
  */
 static int block_get(struct transient_pool *pool, unsigned long pfn)
 {
@@ -244,7 +253,7 @@ static int block_get(struct transient_pool *pool, unsigned long pfn)
 	if (!IS_ERR(page)) {
 		set_page_private(page, pfn);
 		block_map(pool, sec, pfn, page);
-		folio_set_count(block_init(pool, pfn), 1);
+		block_init(pool, pfn);
 		pool_keep(pool, page);
 		percpu_ref_get(&pool->pgmap->ref);
 		trace_transient_memmap_populate(pfn);
@@ -262,8 +271,8 @@ static int block_get(struct transient_pool *pool, unsigned long pfn)
  *
  * Context: Process context, may sleep; mmap_lock may be held.
  * Return: the page, with one more reference on its folio, or an ERR_PTR():
- *	-EFAULT if @pfn is in no transient range, its provider is leaving, or the
- *	page has a memory error;
+ *	-EFAULT if @pfn is in no transient range, its provider is leaving, or
+ *	the page has a memory error;
  *	-EHWPOISON for the latter with FOLL_HWPOISON;
  *	-EOPNOTSUPP if long-term pins are not allowed;
  *	-ENOMEM if the pool was at its cap, or without memory, for POOL_TIMEOUT;
@@ -347,9 +356,9 @@ void transient_memmap_free_folio(struct folio *folio)
 /* Free */
 
 /*
- * The link is the worker's now. If the block was revived, it is in use: it may be
- * worth keeping, and the reference that goes with the link is dropped. Returns
- * true if the block is dying, for the first time or again.
+ * The link is the worker's now. If the block was revived, it is in use: it may
+ * be worth keeping, and the reference that goes with the link is dropped.
+ * Returns true if the block is dying, for the first time or again.
  */
 static bool block_take_link(struct transient_section *sec, struct folio *folio)
 	__must_hold(&sec->lock)
@@ -377,14 +386,14 @@ static bool block_hide(struct folio *folio)
 
 /*
  * Second visit, a grace period later: take the struct pages out of vmemmap.
- * Returns the block's page, or NULL if it was revived in between; if it is dying
- * again, readers may have seen it, and it has to begin anew.
+ * Returns the block's page, or NULL if it was revived in between; if it is
+ * dying again, readers may have seen it, and it has to begin anew.
  */
 static struct page *block_unmap(struct folio *folio)
 {
 	unsigned long addr = (unsigned long)&folio->page, pfn = folio_pfn(folio);
 	struct transient_section *sec = section_of(pfn);
-	pte_t *pte = sec->ptes + 8 * block_index(pfn);
+	pte_t *pte = block_pte(sec, pfn);
 	struct page *page;
 	int i;
 
@@ -396,7 +405,7 @@ static struct page *block_unmap(struct folio *folio)
 	}
 
 	page = block_page(sec, pfn);
-	for (i = 0; i < 8; i++)
+	for (i = 0; i < BLOCK_PTES; i++)
 		pte_clear(&init_mm, addr + i * PAGE_SIZE, pte + i);
 	if (sec->direct)
 		pmd_clear(sec->direct + block_index(pfn));
@@ -454,7 +463,7 @@ static void unmap_hidden(struct llist_node *link, struct list_head *pages)
 			continue;
 		list_add(&page->lru, pages);
 		start = min(start, addr);
-		end = max(end, addr + 8 * PAGE_SIZE);
+		end = max(end, addr + BLOCK_PTES * PAGE_SIZE);
 		direct_map |= page_pool(page)->direct_map;
 	}
 	if (list_empty(pages))
@@ -490,7 +499,7 @@ static void free_dying(struct work_struct *work)
 
 /* Memory errors */
 
-/* A block that is live becomes one that GUP-fast leaves alone, or the reverse. */
+/* A live block becomes one that GUP-fast leaves alone, or the reverse. */
 static void update_poison(unsigned long pfn)
 {
 	struct dev_pagemap *pgmap = get_dev_pagemap(pfn);
@@ -548,15 +557,16 @@ static int __init transient_memmap_init(void)
 {
 	/* Or the struct pages of a block would not fill pages of vmemmap, */
 	BUILD_BUG_ON_NOT_POWER_OF_2(sizeof(struct page));
-	BUILD_BUG_ON(sizeof(struct page) << TRANSIENT_BLOCK_ORDER != 8 * PAGE_SIZE);
+	BUILD_BUG_ON(sizeof(struct page) << TRANSIENT_BLOCK_ORDER !=
+		     BLOCK_PTES * PAGE_SIZE);
 	/* and those of a section a page table. */
 	BUILD_BUG_ON(PAGES_PER_SECTION * sizeof(struct page) != PMD_SIZE);
 	/* A block lies in one range. */
 	BUILD_BUG_ON(PAGES_PER_SUBSECTION % BIT(TRANSIENT_BLOCK_ORDER));
 
 	/*
-	 * WQ_MEM_RECLAIM: blocks that go are memory that comes back. Unbound, as
-	 * the work sleeps for a grace period at a time.
+	 * WQ_MEM_RECLAIM: blocks that go are memory that comes back. Unbound,
+	 * as the work sleeps for a grace period at a time.
 	 */
 	transient_wq = alloc_workqueue("transient_memmap",
 				       WQ_MEM_RECLAIM | WQ_UNBOUND, 0);

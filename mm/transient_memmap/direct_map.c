@@ -3,9 +3,9 @@
  * Transient struct pages: the direct map of what is pinned
  *
  * A range that is registered with PGMAP_TRANSIENT_DIRECT_MAP has no part in the
- * kernel's direct map. A block of it is mapped, by one PMD entry, for as long as
- * it has struct pages: whoever has a struct page may ask for its address, and
- * nobody else has business there.
+ * kernel's direct map. A block of it is mapped, by one PMD entry, for as long
+ * as it has struct pages: whoever has a struct page may ask for its address,
+ * and nobody else has business there.
  *
  * Such ranges consist of whole GiB, so that nobody else's memory is mapped by
  * the same page tables. Those are made when the range is registered, 4 KiB for
@@ -156,6 +156,5 @@ pmd_t *transient_direct_map_pmd(unsigned long pfn)
 bool transient_direct_map_owns(unsigned long pfn)
 {
 	guard(rcu)();
-	return transient_memmap_enabled() &&
-	       pfn_block_state(pfn) != BLOCK_NONE && section_of(pfn)->direct;
+	return pfn_is_transient(pfn) && section_of(pfn)->direct;
 }

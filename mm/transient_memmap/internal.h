@@ -62,8 +62,8 @@ struct transient_pool {
  * For what a pin allocates. Not __GFP_NORETRY: the I/O that wants the page may
  * be what makes memory free. Not plain GFP_KERNEL: no process may be killed for
  * a pin that can fail with -ENOMEM, and has a reserve before it does; for the
- * same reason no warning. Not __GFP_ACCOUNT: a block outlives the pin and serves
- * whoever pins next; the cap bounds what it costs.
+ * same reason no warning. Not __GFP_ACCOUNT: a block outlives the pin and
+ * serves whoever pins next; the cap bounds what it costs.
  */
 #define GFP_TRANSIENT	(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 

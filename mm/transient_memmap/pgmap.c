@@ -32,17 +32,7 @@ static struct dev_pagemap *kobj_pgmap(struct kobject *kobj)
 	return container_of(kobj, struct transient_pool, kobj)->pgmap;
 }
 
-static ssize_t limit_show(struct kobject *kobj, struct kobj_attribute *attr,
-			  char *buf);
-static ssize_t limit_store(struct kobject *kobj, struct kobj_attribute *attr,
-			   const char *buf, size_t len);
-
-static struct kobj_attribute limit_attrs[] = {
-	[TRANSIENT_MEMMAP_CAP]	= __ATTR(cap, 0644, limit_show, limit_store),
-	[TRANSIENT_MEMMAP_CACHE] = __ATTR(cache, 0644, limit_show, limit_store),
-	[TRANSIENT_MEMMAP_LONGTERM] = __ATTR(longterm, 0644, limit_show,
-					     limit_store),
-};
+static struct kobj_attribute limit_attrs[NR_TRANSIENT_MEMMAP_LIMITS];
 
 static ssize_t limit_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *buf)
@@ -63,6 +53,13 @@ static ssize_t limit_store(struct kobject *kobj, struct kobj_attribute *attr,
 					 value);
 	return err ?: len;
 }
+
+static struct kobj_attribute limit_attrs[] = {
+	[TRANSIENT_MEMMAP_CAP]	= __ATTR(cap, 0644, limit_show, limit_store),
+	[TRANSIENT_MEMMAP_CACHE] = __ATTR(cache, 0644, limit_show, limit_store),
+	[TRANSIENT_MEMMAP_LONGTERM] = __ATTR(longterm, 0644, limit_show,
+					     limit_store),
+};
 
 static ssize_t stats_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *buf)
@@ -152,8 +149,8 @@ EXPORT_SYMBOL_GPL(vmf_insert_transient_pfn);
 /* Register and unregister, for memremap_pages() */
 
 /*
- * Blocks of the pool cost at most a 64th of the ordinary memory that the machine
- * has now, which is as much as a static memmap for that memory does.
+ * Blocks of the pool cost at most a 64th of the ordinary memory that the
+ * machine has now, which is as much as a static memmap for that memory does.
  */
 static unsigned long default_cap(void)
 {
@@ -212,7 +209,7 @@ int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid)
 	pool->nid = nid < 0 ? numa_mem_id() : nid;
 	pool->direct_map = pgmap->flags & PGMAP_TRANSIENT_DIRECT_MAP;
 	pool->cap = default_cap();
-	/* The other half is for what is pinned, and for what waits to be freed. */
+	/* The other half is for what is pinned, or waits to be freed. */
 	pool->cache = pool->cap / 2;
 	INIT_DELAYED_WORK(&pool->drain_work, pool_warn_drain);
 

@@ -3,13 +3,13 @@
  * Transient struct pages: the tables of a range
  *
  * A range has its page tables for vmemmap, and the states and locks of its
- * blocks, for as long as it is registered: 34 MiB for each TiB. So a pin that
+ * blocks, for as long as it is registered: 33 MiB for each TiB. So a pin that
  * populates allocates one page and nothing else.
  *
  * Blocks are found through mem_section, which points to the blocks of a section
- * that has any. Ranges may share a section: whoever comes first makes its part of
- * the tables, whoever leaves last frees them. They cannot share it with a static
- * memmap, which takes the tables down by its own rules.
+ * that has any. Ranges may share a section: whoever comes first makes its part
+ * of the tables, whoever leaves last frees them. They cannot share it with a
+ * static memmap, which takes the tables down by its own rules.
  */
 #define pr_fmt(fmt) "transient_memmap: " fmt
 
@@ -96,7 +96,7 @@ static void set_states(unsigned long start, unsigned long end,
 		states = section_of(pfn)->state;
 		next = part_end(pfn, end);
 		for (i = block_index(pfn); i <= block_index(next - 1); i++)
-			/* Pairs with pfn_block_state(): pins may come at once. */
+			/* Pairs with pfn_block_state(): pins may come. */
 			smp_store_release(&states[i], state);
 	}
 }
@@ -121,8 +121,10 @@ static bool part_is_transient(unsigned long pfn, unsigned long end)
  * Context: Process context. The answer is final between mem_hotplug_begin() and
  *	mem_hotplug_done(); before that it is for a clean error.
  * Return: 0, or with a message
- *	-EINVAL if the range is not a multiple of a subsection in size and start;
- *	-EBUSY if it overlaps another transient range, or a section with a memmap.
+ *	-EINVAL if the range is not a multiple of a subsection in size and
+ *	start;
+ *	-EBUSY if it overlaps another transient range, or a section with a
+ *	memmap.
  */
 int transient_memmap_check_range(const struct range *range)
 {

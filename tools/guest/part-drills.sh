@@ -117,12 +117,15 @@ lun_removed() {
 frames_in_flight() { tc -s -j qdisc show dev delay | jq '.[0].qlen'; }
 frames_fly() { [ "$(frames_in_flight)" -gt 0 ]; }
 
+# The frames that come from now on stay in flight until the queue is deleted.
 tap_deleted() {
+	tc qdisc change dev delay root netem delay 1000s limit 10000
 	net_goes_on || return 1
 	patiently 10 frames_fly || { echo "no frame is in flight"; return 1; }
 	ip link del tap0
 	frames=$(frames_in_flight)
 	echo "# deleted with $frames frames in flight"
+	tc qdisc del dev delay root
 	[ "$frames" -gt 0 ] || { echo "nothing was in flight any more"; return 1; }
 	io_goes_on vda sda
 }

@@ -69,7 +69,7 @@ dax_memmap_kib() {
 }
 at_rest() { [ "$(memmap_kib)" = "$rest" ]; }
 
-# no_blocks: the pool keeps spare pages for half a second, so this waits for them to go.
+# no_blocks: the struct pages are gone, and all that was counted for them.
 no_blocks() {
 	dax_idle 5 || { echo "$(dax_pool live) blocks are live"; return 1; }
 	within 2 at_rest || { echo "$(memmap_kib) KiB of memmap, $rest before"; return 1; }

@@ -1499,7 +1499,7 @@ TEST_F_TIMEOUT(dax, memmap_bytes_follow_the_blocks, TIMEOUT)
 	struct iovec iov = { s->mem, PAGE };
 	int p[2], i;
 
-	/* About 34 MiB per TiB */
+	/* About 33 MiB per TiB */
 	EXPECT_GT(rest, 0);
 	EXPECT_LT(rest, size / 16384 + MB);
 
