@@ -701,7 +701,7 @@ TEST(revived_block_is_kept)
 {
 	pin(0);
 	hide(0);
-	WRITE_ONCE(pgmap->transient_pool->cache, 4);
+	WRITE_ONCE(pgmap->transient_pool->limits[TRANSIENT_MEMMAP_CACHE], 4);
 	EXPECT(!pin_elsewhere(0));
 	unhide();
 	EXPECT(stat_of(pgmap, CACHED) == 1);
@@ -1704,9 +1704,10 @@ SMALL_TEST(range_of_another_is_refused)
 	EXPECT(refused(SECTION(3) - sub, SECTION(1)) == -EBUSY);
 	EXPECT(refused(SECTION(1), sub + 1) == -EINVAL);
 	EXPECT(refused(SECTION(1), 0) == -EINVAL);
-	EXPECT(transient_memmap_check_static(&(struct range){
-			start, start + PAGE_SIZE - 1 }) == -EBUSY);
-	EXPECT(!transient_memmap_check_static(&(struct range){ 0, start - 1 }));
+	EXPECT(transient_memmap_check_range(&(struct range){
+			start, start + PAGE_SIZE - 1 }, false) == -EBUSY);
+	EXPECT(!transient_memmap_check_range(&(struct range){
+			0, start - 1 }, false));
 	mem_sections[4].has_memmap = true;
 	EXPECT(refused(SECTION(3), SECTION(2)) == -EBUSY);
 	mem_sections[4].has_memmap = false;
