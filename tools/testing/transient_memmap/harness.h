@@ -22,14 +22,22 @@ static int nr_failures;
 static bool direct_map_variant;
 static int range_nid;
 
-#define EXPECT(cond)							\
+#define expect(ok, fmt, ...)						\
 ({									\
-	bool __ok = (cond);						\
+	bool __ok = (ok);						\
 									\
 	if (!__ok && __atomic_fetch_add(&nr_failures, 1, 0) < 20)	\
-		printf("# %s:%d: not so: %s\n", __FILE__, __LINE__,	\
-		       #cond);						\
+		printf("# %s:%d: " fmt "\n", __FILE__, __LINE__,	\
+		       __VA_ARGS__);					\
 	__ok;								\
+})
+#define EXPECT(cond)	expect(cond, "not so: %s", #cond)
+#define EXPECT_EQ(left, right)						\
+({									\
+	long __left = (left), __right = (right);			\
+									\
+	expect(__left == __right, "%s is %ld, not %s, %ld", #left,	\
+	       __left, #right, __right);				\
 })
 
 /* Registering, as memremap_pages() and memunmap_pages() do it */
@@ -82,6 +90,15 @@ static void unregister(struct dev_pagemap *pgmap)
 	remove_ranges(pgmap, pgmap->nr_range);
 }
 
+static void pgmap_add(struct dev_pagemap *pgmap, unsigned long pfn,
+		      unsigned long nr)
+{
+	struct range *range = &pgmap->ranges[pgmap->nr_range++];
+
+	range->start = PFN_PHYS(pfn);
+	range->end = PFN_PHYS(pfn + nr) - 1;
+}
+
 static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
 {
 	struct dev_pagemap *pgmap = calloc(1, sizeof(*pgmap));
@@ -89,9 +106,7 @@ static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
 	pgmap->type = MEMORY_DEVICE_TRANSIENT;
 	pgmap->flags = direct_map_variant ? PGMAP_TRANSIENT_DIRECT_MAP : 0;
 	atomic_set(&pgmap->ref.count, 1);
-	pgmap->nr_range = 1;
-	pgmap->ranges[0].start = pfn * PAGE_SIZE;
-	pgmap->ranges[0].end = (pfn + nr) * PAGE_SIZE - 1;
+	pgmap_add(pgmap, pfn, nr);
 	return pgmap;
 }
 
