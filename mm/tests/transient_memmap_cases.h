@@ -3,10 +3,9 @@
  * Tests of the pool of transient struct pages, for two worlds
  *
  * transient_memmap_kunit.c runs them in a kernel, with its page tables, RCU and
- * interrupts. tools/testing/transient_memmap/main.c runs them in user space,
- * under sanitizers, on a pool that it can break, and again with a direct map
- * that has pinned blocks only. Each includes this file once, after it has
- * defined:
+ * interrupts; tools/testing/transient_memmap/main.c in user space, under
+ * sanitizers, on a pool that can be broken, and with a direct map that has
+ * pinned blocks only. Each includes this file once, after it has defined:
  *
  *   EXPECT(), EXPECT_EQ()	note a failure and go on
  *   ASSERT()			note a failure and end the test
@@ -18,18 +17,15 @@
  *   try_pin(), unpin()		of the same pfn
  *   pin_in_vain()		a pin that fails no earlier than it may
  *   unpin_in_irq()		in a hard interrupt
- *   state_of(pfn)		enum transient_block_state
  *   has_struct_page(), has_table(), is_writable(), backing()
  *				ask the page tables: is there a struct page, a
  *				table for it, may it be written, where is it?
- *   in_direct_map(), page_is_right(), expect_absent()
+ *   state_of(), in_direct_map(), page_is_right(), expect_absent()
  *   hide(), unhide()		unpin, and stop the worker in its grace period
  *   unmap(), flush_go()	unpin, and stop it between unmapping and absent
  *   poison(), unpoison()
- *   start_pin(), start_unregister()
- *				in a thread, for which there are waits(),
- *				kill_thread() and join(), which returns 0 or
- *				the error
+ *   start_pin(), start_unregister()	in a thread, for which there are
+ *   waits(), kill_thread(), join()	which returns 0 or the error
  *
  * A CASE() has @pgmap, with four sections from block nth(0) on. Others register
  * what they need: a BARE_CASE() ranges of RANGE(n) pages; a SMALL_CASE() some
@@ -37,8 +33,12 @@
  * while they are pinned. Nothing is cached unless the test says so.
  */
 
-static struct dev_pagemap *register_new(struct dev_pagemap *pgmap)
+static struct dev_pagemap *register_with(unsigned long pfn, unsigned long nr,
+					 unsigned int flags)
 {
+	struct dev_pagemap *pgmap = new_pgmap(pfn, nr);
+
+	pgmap->flags |= flags;
 	ASSERT(!register_pgmap(pgmap));
 	set_limit(pgmap, CACHE, 0);
 	return pgmap;
@@ -46,26 +46,16 @@ static struct dev_pagemap *register_new(struct dev_pagemap *pgmap)
 
 static struct dev_pagemap *register_range(unsigned long pfn, unsigned long nr)
 {
-	return register_new(new_pgmap(pfn, nr));
+	return register_with(pfn, nr, 0);
 }
 
 /* The error of one that is not registered */
-static int refused(unsigned long pfn, unsigned long nr)
-{
-	return register_pgmap(new_pgmap(pfn, nr));
-}
-
-static struct dev_pagemap *new_direct_map(unsigned long pfn, unsigned long nr)
+static int refused(unsigned long pfn, unsigned long nr, unsigned int flags)
 {
 	struct dev_pagemap *pgmap = new_pgmap(pfn, nr);
 
-	pgmap->flags = PGMAP_TRANSIENT_DIRECT_MAP;
-	return pgmap;
-}
-
-static int direct_map_refused(unsigned long pfn, unsigned long nr)
-{
-	return register_pgmap(new_direct_map(pfn, nr));
+	pgmap->flags |= flags;
+	return register_pgmap(pgmap);
 }
 
 static struct folio *pin(unsigned long pfn)
@@ -303,10 +293,7 @@ CASE(new_pin_revives_a_dying_block)
 	EXPECT_EQ(stat_of(pgmap, FREED), 3);
 }
 
-/*
- * If this fails, the block is freed twice, or under its next holder, or not at
- * all.
- */
+/* If this fails, the block is freed twice, or under its holder, or never. */
 CASE(block_dies_again_while_hidden)
 {
 	int i;
@@ -377,7 +364,8 @@ CASE(pin_waits_for_the_flush)
 
 /*
  * If this fails, a guest's I/O can take all of the host's memory, or lowering
- * the cap breaks I/O that is under way.
+ * the cap breaks I/O that is under way, or an operator who sizes it by the peak
+ * sizes it wrong.
  */
 CASE(cap_limits_live_blocks)
 {
@@ -391,8 +379,6 @@ CASE(cap_limits_live_blocks)
 	for (i = 0; i < 3; i++)
 		EXPECT(page_is_right(pgmap, nth(i)));
 	EXPECT_EQ(stat_of(pgmap, FAILED), 1);
-	/* What waits is not live. */
-	EXPECT_EQ(stat_of(pgmap, PEAK), 3);
 
 	/* Below what is live: no new ones until there is room. */
 	set_limit(pgmap, CAP, 2);
@@ -403,38 +389,20 @@ CASE(cap_limits_live_blocks)
 	unpin(nth(2));
 	expect_live(pgmap, 1);
 	pin_and_unpin(nth(3));
+	expect_live(pgmap, 1);
 	EXPECT_EQ(stat_of(pgmap, FAILED), 2);
-	unpin(nth(1));
-}
+	/* What waited was not live. */
+	EXPECT_EQ(stat_of(pgmap, PEAK), 3);
 
-/* If this fails, an operator cannot stop a device from using memory. */
-CASE(cap_of_zero_refuses_pins)
-{
-	pin(nth(0));
+	/* With 0, all that would populate fail: at once, as none has a chance. */
 	set_limit(pgmap, CAP, 0);
-	/* At once, as there is nothing to wait for */
-	EXPECT_EQ(try_pin(nth(1), 0), -ENOMEM);
-	pin_and_unpin(nth(0) + 1);
-	unpin(nth(0));
+	EXPECT_EQ(try_pin(nth(2), 0), -ENOMEM);
+	pin_and_unpin(nth(1) + 1);
+	unpin(nth(1));
 	expect_live(pgmap, 0);
-	EXPECT_EQ(try_pin(nth(0), 0), -ENOMEM);
+	EXPECT_EQ(try_pin(nth(1), 0), -ENOMEM);
 	set_limit(pgmap, CAP, ULONG_MAX);
-	pin_and_unpin(nth(0));
-}
-
-/* If this fails, an operator who sizes the cap by the peak sizes it wrong. */
-CASE(peak_is_the_most_that_was_live)
-{
-	int i;
-
-	for (i = 1; i <= 5; i++) {
-		pin_blocks(0, i);
-		EXPECT_EQ(stat_of(pgmap, LIVE), i);
-		EXPECT_EQ(stat_of(pgmap, PEAK), i);
-		unpin_blocks(0, i);
-		expect_live(pgmap, 0);
-	}
-	EXPECT_EQ(stat_of(pgmap, PEAK), 5);
+	pin_and_unpin(nth(1));
 }
 
 /* If this fails, buffers that fit one after the other fail with ENOMEM. */
@@ -470,10 +438,7 @@ CASE(fatal_signal_ends_the_wait_at_the_cap)
 	pin_and_unpin(nth(1));
 }
 
-/*
- * If this fails, registered buffers hold what I/O needs, against the operator's
- * will.
- */
+/* If this fails, registered buffers hold what I/O needs, without permission. */
 CASE(longterm_pins_need_permission)
 {
 	EXPECT_EQ(try_pin(nth(0), FOLL_LONGTERM), -EOPNOTSUPP);
@@ -498,33 +463,25 @@ CASE(longterm_pins_need_permission)
  * What is kept
  */
 
-/* If this fails, each I/O to the same buffer makes its struct pages anew. */
-CASE(kept_block_serves_the_next_pin)
-{
-	int i;
-
-	set_limit(pgmap, CACHE, 50);
-	/* More than there are spare pages, so that any page will do */
-	for (i = 0; i < 60; i++)
-		use(nth(i % 20));
-	EXPECT(can_get(nth(0)));
-	EXPECT_EQ(stat_of(pgmap, POPULATED), 20);
-	EXPECT_EQ(stat_of(pgmap, CACHED), 20);
-}
-
-/* If this fails, memory saved by having no memmap is lost to idle guests. */
-CASE(idle_pool_empties_itself)
+/*
+ * If this fails, each I/O to the same buffer makes its struct pages anew, or
+ * memory that was saved by having no memmap is lost to guests that are idle.
+ */
+CASE(kept_block_serves_the_next_pin_until_it_is_idle)
 {
 	unsigned long bytes = stat_of(pgmap, BYTES);
 	int i;
 
 	set_limit(pgmap, CACHE, 100);
-	for (i = 0; i < 40; i++)
-		use(nth(i));
+	/* More than there are spare pages, so that any page will do */
+	for (i = 0; i < 100; i++)
+		use(nth(i % 40));
+	EXPECT(can_get(nth(0)));
+	EXPECT_EQ(stat_of(pgmap, POPULATED), 40);
 	EXPECT_EQ(stat_of(pgmap, CACHED), 40);
+
 	expect_live(pgmap, 0);
 	EXPECT_EQ(stat_of(pgmap, CACHED), 0);
-	EXPECT_EQ(stat_of(pgmap, FREED), 40);
 	for (i = 0; i < 40; i++)
 		expect_absent(nth(i));
 	EXPECT(wait_for(stat_of(pgmap, BYTES) == bytes));
@@ -560,10 +517,7 @@ CASE(block_in_use_does_not_age)
 	expect_live(pgmap, 0);
 }
 
-/*
- * If this fails, one pass over a large buffer throws out what is used all the
- * time.
- */
+/* If this fails, one pass over a large buffer throws out what is in use. */
 CASE(referenced_block_gets_a_second_chance)
 {
 	set_limit(pgmap, CACHE, 2);
@@ -652,10 +606,7 @@ static void expect_live_and_poisoned(unsigned long pfn)
 	EXPECT_EQ(state_of(pfn), BLOCK_LIVE);
 }
 
-/*
- * If this fails, I/O brings bad data if the error came while its block was made
- * or freed.
- */
+/* If this fails, an error in a block that is made or freed is forgotten. */
 CASE(poison_counts_in_any_state)
 {
 	struct thread *waiter;
@@ -692,9 +643,7 @@ CASE(poison_counts_in_any_state)
 	unpin(nth(1) + 2);
 }
 
-/*
- * If this fails, a device that is unbound and bound again hands out bad memory.
- */
+/* If this fails, a device that is bound again hands out bad memory. */
 BARE_CASE(poison_outlives_block_and_range)
 {
 	unsigned long pfn = memory(RANGE(1));
@@ -794,7 +743,8 @@ SMALL_CASE(ranges_share_a_section)
 
 /*
  * If this fails, two owners of one block free each other's struct pages, or a
- * provider's bad arithmetic makes half a block.
+ * provider's bad arithmetic makes half a block, or a device that failed to bind
+ * cannot be bound before a reboot.
  */
 SMALL_CASE(bad_range_is_refused)
 {
@@ -804,19 +754,25 @@ SMALL_CASE(bad_range_is_refused)
 	struct dev_pagemap *lower, *upper;
 
 	/* The same, around it, and a part: of its middle, beginning and end */
-	EXPECT_EQ(refused(mid, SECTION(1)), -EBUSY);
-	EXPECT_EQ(refused(start, SECTION(3)), -EBUSY);
-	EXPECT_EQ(refused(mid + BLOCK_NR, BLOCK_NR), -EBUSY);
-	EXPECT_EQ(refused(start, SECTION(2)), -EBUSY);
-	EXPECT_EQ(refused(end - BLOCK_NR, 2 * BLOCK_NR), -EBUSY);
+	EXPECT_EQ(refused(mid, SECTION(1), 0), -EBUSY);
+	EXPECT_EQ(refused(start, SECTION(3), 0), -EBUSY);
+	EXPECT_EQ(refused(mid + BLOCK_NR, BLOCK_NR, 0), -EBUSY);
+	EXPECT_EQ(refused(start, SECTION(2), 0), -EBUSY);
+	EXPECT_EQ(refused(end - BLOCK_NR, 2 * BLOCK_NR, 0), -EBUSY);
 	/* A bad start, bad ends, and nothing */
-	EXPECT_EQ(refused(end + 1, BLOCK_NR), -EINVAL);
-	EXPECT_EQ(refused(end, BLOCK_NR - 1), -EINVAL);
-	EXPECT_EQ(refused(end, 1), -EINVAL);
-	EXPECT_EQ(refused(end, 0), -EINVAL);
+	EXPECT_EQ(refused(end + 1, BLOCK_NR, 0), -EINVAL);
+	EXPECT_EQ(refused(end, BLOCK_NR - 1, 0), -EINVAL);
+	EXPECT_EQ(refused(end, 1, 0), -EINVAL);
+	EXPECT_EQ(refused(end, 0, 0), -EINVAL);
 	upper = new_pgmap(end, BLOCK_NR);
 	upper->ranges[0].end--;
 	EXPECT_EQ(register_pgmap(upper), -EINVAL);
+	/* The second of two: the first is unregistered. */
+	lower = new_pgmap(start, SECTION(1));
+	pgmap_add(lower, end, 1);
+	EXPECT_EQ(register_pgmap(lower), -EINVAL);
+	EXPECT_EQ(try_pin(start, 0), -EFAULT);
+	EXPECT(!has_table(start));
 
 	/* Neither the owner nor the neighbours have suffered. */
 	pin(mid);
@@ -828,24 +784,6 @@ SMALL_CASE(bad_range_is_refused)
 	unpin(mid);
 	unregister(upper);
 	unregister(lower);
-	unregister(pgmap);
-}
-
-/*
- * If this fails, a device that failed to bind cannot be bound before a reboot.
- */
-BARE_CASE(failed_registration_leaves_nothing)
-{
-	unsigned long start = memory(RANGE(2));
-	struct dev_pagemap *pgmap = new_pgmap(start, RANGE(1));
-
-	pgmap_add(pgmap, start + RANGE(1), 1);
-	EXPECT_EQ(register_pgmap(pgmap), -EINVAL);
-	EXPECT_EQ(try_pin(start, 0), -EFAULT);
-	EXPECT(!has_table(start));
-
-	pgmap = register_range(start, RANGE(2));
-	pin_and_unpin(start);
 	unregister(pgmap);
 }
 
@@ -919,7 +857,7 @@ DIRECT_MAP_CASE(direct_map_has_pinned_blocks_only)
 	struct dev_pagemap *pgmap;
 	int i;
 
-	pgmap = register_new(new_direct_map(start, 2 * PAGES_PER_GIB));
+	pgmap = register_with(start, 2 * PAGES_PER_GIB, DIRECT_MAP);
 	for (i = 0; i < 3; i++) {
 		EXPECT(!in_direct_map(pfn) && !in_direct_map(far));
 		pin(pfn);
@@ -944,11 +882,11 @@ DIRECT_MAP_CASE(direct_map_wants_whole_page_tables)
 {
 	unsigned long start = memory(2 * PAGES_PER_GIB);
 
-	EXPECT_EQ(direct_map_refused(start, SECTION(1)), -EINVAL);
-	EXPECT_EQ(direct_map_refused(start + BLOCK_NR, PAGES_PER_GIB), -EINVAL);
-	EXPECT_EQ(direct_map_refused(start + BLOCK_NR,
-				     PAGES_PER_GIB - BLOCK_NR), -EINVAL);
-	EXPECT_EQ(direct_map_refused(start, PAGES_PER_GIB + BLOCK_NR), -EINVAL);
+	EXPECT_EQ(refused(start, SECTION(1), DIRECT_MAP), -EINVAL);
+	EXPECT_EQ(refused(start + BLOCK_NR, PAGES_PER_GIB, DIRECT_MAP), -EINVAL);
+	EXPECT_EQ(refused(start + BLOCK_NR, PAGES_PER_GIB - BLOCK_NR,
+			  DIRECT_MAP), -EINVAL);
+	EXPECT_EQ(refused(start, PAGES_PER_GIB + BLOCK_NR, DIRECT_MAP), -EINVAL);
 	EXPECT_EQ(try_pin(start, 0), -EFAULT);
-	unregister(register_new(new_direct_map(start, PAGES_PER_GIB)));
+	unregister(register_with(start, PAGES_PER_GIB, DIRECT_MAP));
 }
