@@ -111,6 +111,14 @@ static void expect_live(struct dev_pagemap *pgmap, unsigned long nr)
 	EXPECT(wait_for(stat_of(pgmap, LIVE) == nr));
 }
 
+/* Wait until none are left, of which these were the first. */
+static void expect_freed(unsigned long nr)
+{
+	expect_live(pgmap, 0);
+	while (nr--)
+		expect_absent(nth(nr));
+}
+
 /* Ageing has just been here, and will not be back for half a second. */
 static void wait_for_ageing(void)
 {
@@ -165,9 +173,8 @@ CASE(pin_gives_folio_of_a_block)
 }
 
 /*
- * If this fails, pfn walkers (compaction, hibernation, /proc/kpageflags) look at
- * struct pages that are not there, or memory that was pinned once cannot be used
- * for I/O any more.
+ * If this fails, pfn walkers (compaction, hibernation, /proc/kpageflags) read
+ * struct pages that are not there, or memory cannot be used for I/O again.
  */
 CASE(only_the_pinned_block_has_struct_pages)
 {
@@ -222,28 +229,24 @@ CASE(last_unpin_may_be_in_an_interrupt)
 {
 	pin(nth(0));
 	unpin_in_irq(nth(0));
-	expect_live(pgmap, 0);
-	expect_absent(nth(0));
+	expect_freed(1);
 }
 
 /*
- * If this fails, as many TLB flushes as blocks stop all CPUs again and again, or
- * some of many blocks stay behind.
+ * If this fails, as many TLB flushes as blocks stop all CPUs again and again,
+ * or some of many blocks stay behind.
  */
 CASE(blocks_that_go_together_share_a_flush)
 {
-	unsigned long flushes, i;
+	unsigned long flushes;
 
 	pin_blocks(0, 31);
 	hide(nth(0));
 	flushes = stat_of(pgmap, FLUSHES);
 	unpin_blocks(1, 30);
 	unhide();
-	expect_live(pgmap, 0);
+	expect_freed(31);
 	EXPECT_EQ(stat_of(pgmap, FLUSHES) - flushes, 2);
-	for (i = 0; i < 31; i++)
-		expect_absent(nth(i));
-	EXPECT_EQ(stat_of(pgmap, FREED), 31);
 }
 
 /*
@@ -286,9 +289,7 @@ CASE(new_pin_revives_a_dying_block)
 		EXPECT_EQ(refs(nth(i)), 1);
 		unpin(nth(i) + 1);
 	}
-	expect_live(pgmap, 0);
-	expect_absent(nth(0));
-	expect_absent(nth(1));
+	expect_freed(2);
 	EXPECT_EQ(stat_of(pgmap, POPULATED), 3);
 	EXPECT_EQ(stat_of(pgmap, FREED), 3);
 }
@@ -305,9 +306,7 @@ CASE(block_dies_again_while_hidden)
 	/* Another one dies meanwhile: the lists must not mix. */
 	pin_and_unpin(nth(1));
 	unhide();
-	expect_live(pgmap, 0);
-	expect_absent(nth(0));
-	expect_absent(nth(1));
+	expect_freed(2);
 	EXPECT_EQ(stat_of(pgmap, POPULATED), 2);
 	EXPECT_EQ(stat_of(pgmap, FREED), 2);
 }
@@ -394,7 +393,7 @@ CASE(cap_limits_live_blocks)
 	/* What waited was not live. */
 	EXPECT_EQ(stat_of(pgmap, PEAK), 3);
 
-	/* With 0, all that would populate fail: at once, as none has a chance. */
+	/* With 0, all that would populate fail, and at once. */
 	set_limit(pgmap, CAP, 0);
 	EXPECT_EQ(try_pin(nth(2), 0), -ENOMEM);
 	pin_and_unpin(nth(1) + 1);
@@ -480,10 +479,8 @@ CASE(kept_block_serves_the_next_pin_until_it_is_idle)
 	EXPECT_EQ(stat_of(pgmap, POPULATED), 40);
 	EXPECT_EQ(stat_of(pgmap, CACHED), 40);
 
-	expect_live(pgmap, 0);
+	expect_freed(40);
 	EXPECT_EQ(stat_of(pgmap, CACHED), 0);
-	for (i = 0; i < 40; i++)
-		expect_absent(nth(i));
 	EXPECT(wait_for(stat_of(pgmap, BYTES) == bytes));
 
 	/* And again, from nothing */
@@ -674,14 +671,14 @@ BARE_CASE(poison_outlives_block_and_range)
 
 /*
  * If this fails, memory that a platform hands out in pieces of 2 MiB cannot be
- * used, or a pin oopses at a table that is not there, or page tables stay behind
- * each time a device is unbound.
+ * used, or a pin oopses at a table that is not there, or page tables leak.
  */
 SMALL_CASE(sections_have_tables_while_registered)
 {
 	/* From the last block of a section to the first of another one */
-	unsigned long first = memory(64 * PAGES_PER_GIB) + SECTION(1) - BLOCK_NR;
-	unsigned long nr = 63 * PAGES_PER_GIB + 2 * BLOCK_NR, pfn;
+	unsigned long start = memory(64 * PAGES_PER_GIB), pfn;
+	unsigned long nr = 63 * PAGES_PER_GIB + 2 * BLOCK_NR;
+	unsigned long first = start + SECTION(1) - BLOCK_NR;
 	unsigned long last = first + nr - 1;
 	struct dev_pagemap *pgmap;
 	int round;
@@ -713,7 +710,8 @@ SMALL_CASE(sections_have_tables_while_registered)
 SMALL_CASE(ranges_share_a_section)
 {
 	unsigned long start = memory(SECTION(2)), half = SECTION(1) / 2;
-	unsigned long pfns[] = { start, start + half }, nr[] = { half, 2 * half };
+	unsigned long pfns[] = { start, start + half };
+	unsigned long nr[] = { half, 2 * half };
 	struct dev_pagemap *pgmaps[2];
 	int i;
 
@@ -880,13 +878,13 @@ DIRECT_MAP_CASE(direct_map_has_pinned_blocks_only)
 /* If this fails, the page table of somebody else's memory is freed. */
 DIRECT_MAP_CASE(direct_map_wants_whole_page_tables)
 {
-	unsigned long start = memory(2 * PAGES_PER_GIB);
+	unsigned long gib = PAGES_PER_GIB, start = memory(2 * gib), part;
 
+	part = start + BLOCK_NR;
 	EXPECT_EQ(refused(start, SECTION(1), DIRECT_MAP), -EINVAL);
-	EXPECT_EQ(refused(start + BLOCK_NR, PAGES_PER_GIB, DIRECT_MAP), -EINVAL);
-	EXPECT_EQ(refused(start + BLOCK_NR, PAGES_PER_GIB - BLOCK_NR,
-			  DIRECT_MAP), -EINVAL);
-	EXPECT_EQ(refused(start, PAGES_PER_GIB + BLOCK_NR, DIRECT_MAP), -EINVAL);
+	EXPECT_EQ(refused(part, gib, DIRECT_MAP), -EINVAL);
+	EXPECT_EQ(refused(part, gib - BLOCK_NR, DIRECT_MAP), -EINVAL);
+	EXPECT_EQ(refused(start, gib + BLOCK_NR, DIRECT_MAP), -EINVAL);
 	EXPECT_EQ(try_pin(start, 0), -EFAULT);
-	unregister(register_with(start, PAGES_PER_GIB, DIRECT_MAP));
+	unregister(register_with(start, gib, DIRECT_MAP));
 }

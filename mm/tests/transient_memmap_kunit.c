@@ -80,9 +80,9 @@ static unsigned long first_pfn;
 
 #define stat_of(pgmap, stat)	\
 	transient_memmap_stat(pgmap, TRANSIENT_MEMMAP_##stat)
-#define set_limit(pgmap, limit, value)					\
-	EXPECT_EQ(transient_memmap_set_limit(pgmap,			\
-					     TRANSIENT_MEMMAP_##limit, value), 0)
+#define set_limit(pgmap, limit, value)	\
+	EXPECT(!transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_##limit, \
+					   value))
 
 /* Setting up */
 
@@ -248,10 +248,7 @@ static pte_t *vmemmap_pte(unsigned long pfn)
 	return lookup_address((unsigned long)pfn_to_page(pfn), &level);
 }
 
-static bool has_table(unsigned long pfn)
-{
-	return vmemmap_pte(pfn);
-}
+#define has_table(pfn)	(vmemmap_pte(pfn) != NULL)
 
 static bool has_struct_page(unsigned long pfn)
 {
@@ -260,15 +257,8 @@ static bool has_struct_page(unsigned long pfn)
 	return pte && !pte_none(ptep_get(pte));
 }
 
-static bool is_writable(unsigned long pfn)
-{
-	return pte_write(ptep_get(vmemmap_pte(pfn)));
-}
-
-static unsigned long backing(unsigned long pfn)
-{
-	return pte_pfn(ptep_get(vmemmap_pte(pfn)));
-}
+#define is_writable(pfn)	pte_write(ptep_get(vmemmap_pte(pfn)))
+#define backing(pfn)		pte_pfn(ptep_get(vmemmap_pte(pfn)))
 
 static bool page_is_right(struct dev_pagemap *pgmap, unsigned long pfn)
 {
@@ -276,17 +266,12 @@ static bool page_is_right(struct dev_pagemap *pgmap, unsigned long pfn)
 	struct folio *folio = page_folio(page);
 
 	return folio_pfn(folio) == ALIGN_DOWN(pfn, BLOCK_NR) &&
-	       folio_nr_pages(folio) == BLOCK_NR &&
-	       folio->pgmap == pgmap &&
-	       folio_is_zone_device(folio) &&
-	       folio_ref_count(folio) > 0 &&
-	       !folio_mapcount(folio) &&
-	       !folio_maybe_dma_pinned(folio) &&
-	       !folio_test_lru(folio) &&
-	       page_to_pfn(page) == pfn &&
+	       folio_nr_pages(folio) == BLOCK_NR && folio->pgmap == pgmap &&
+	       folio_is_zone_device(folio) && !folio_test_lru(folio) &&
+	       folio_ref_count(folio) > 0 && !folio_mapcount(folio) &&
+	       !folio_maybe_dma_pinned(folio) && page_to_pfn(page) == pfn &&
 	       page_to_nid(page) == numa_mem_id() &&
-	       page_zonenum(page) == ZONE_DEVICE &&
-	       PageReserved(page);
+	       page_zonenum(page) == ZONE_DEVICE && PageReserved(page);
 }
 
 static void expect_absent(unsigned long pfn)
@@ -386,10 +371,7 @@ static struct thread *thread_start(void (*fn)(struct thread *thread),
 	return thread;
 }
 
-static struct thread *start_pin(unsigned long pfn)
-{
-	return thread_start(thread_pins, NULL, pfn);
-}
+#define start_pin(pfn)	thread_start(thread_pins, NULL, pfn)
 
 static struct thread *start_unregister(struct dev_pagemap *pgmap)
 {
@@ -405,10 +387,7 @@ static bool waits(struct thread *thread)
 	       !completion_done(&thread->done);
 }
 
-static void kill_thread(struct thread *thread)
-{
-	send_sig(SIGKILL, thread->task, 1);
-}
+#define kill_thread(thread)	send_sig(SIGKILL, (thread)->task, 1)
 
 static int join(struct thread *thread)
 {
@@ -516,10 +495,7 @@ static struct page *tail_by_direct_map(unsigned long pfn)
 	return pfn_to_kaddr(backing(pfn)) + offset_in_page(pfn_to_page(pfn));
 }
 
-/*
- * If this fails, a CPU counts pins in a page that has become somebody else's
- * memory.
- */
+/* If this fails, a CPU counts pins in what has become somebody's memory. */
 CASE(freed_translation_is_flushed_everywhere)
 {
 	unsigned long first = nth(0) + PER_PAGE - 1, second = first + BLOCK_NR;
@@ -551,9 +527,7 @@ CASE(freed_translation_is_flushed_everywhere)
  * Other memory
  */
 
-/*
- * If this fails, the RAM that the kernel runs on is handed out as a provider's.
- */
+/* If this fails, the kernel's own RAM is handed out as a provider's. */
 CASE(system_ram_is_refused)
 {
 	unsigned long ram = PHYS_PFN(__pa(zalloc(PAGE_SIZE)));
@@ -565,9 +539,7 @@ CASE(system_ram_is_refused)
 	EXPECT_EQ(try_pin(ram, 0), -EFAULT);
 }
 
-/*
- * If this fails, two kinds of memmap share, and free, the same page tables.
- */
+/* If this fails, two kinds of memmap share, and free, the same page tables. */
 CASE(section_has_one_kind_of_memmap)
 {
 	unsigned long start = memory(SECTION(1)), rest = start + BLOCK_NR;
@@ -660,9 +632,7 @@ static void race(unsigned long cap, unsigned long cache)
 		expect_absent(nth(i));
 }
 
-/*
- * If this fails, under load struct pages in use are freed, or unused ones kept.
- */
+/* If this fails, under load memory in use is freed, or what is idle kept. */
 CASE(unpin_races_new_pin)
 {
 	atomic_set(&race_pins, 0);
