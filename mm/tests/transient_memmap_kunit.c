@@ -248,7 +248,7 @@ static pte_t *vmemmap_pte(unsigned long pfn)
 	return lookup_address((unsigned long)pfn_to_page(pfn), &level);
 }
 
-#define has_table(pfn)	(vmemmap_pte(pfn) != NULL)
+#define has_table(pfn)	(!!vmemmap_pte(pfn))
 
 static bool has_struct_page(unsigned long pfn)
 {
@@ -469,25 +469,20 @@ static void flush_go(void)
 	if (IS_ENABLED(CONFIG_TRACEPOINTS))
 		kunit_release_action(this_test, free_probe_remove, &probe);
 }
+
 #include "transient_memmap_cases.h"
 
-/*
- * The processor's view
- */
+/* The processor's view */
 
-/* A CPU's view of a tail that lies in its block's private page */
-struct glance {
-	struct page *tail;
-	unsigned long expected;
-	atomic_t differs;
-};
+/* A tail that lies in its block's private page; what CPUs shall see of it */
+static struct page *glanced;
+static unsigned long glance_expected;
+static atomic_t glance_differs;
 
-static void glance_at_tail(void *data)
+static void glance_at_tail(void *unused)
 {
-	struct glance *glance = data;
-
-	if (READ_ONCE(glance->tail->private) != glance->expected)
-		atomic_inc(&glance->differs);
+	if (READ_ONCE(glanced->private) != glance_expected)
+		atomic_inc(&glance_differs);
 }
 
 static struct page *tail_by_direct_map(unsigned long pfn)
@@ -499,14 +494,16 @@ static struct page *tail_by_direct_map(unsigned long pfn)
 CASE(freed_translation_is_flushed_everywhere)
 {
 	unsigned long first = nth(0) + PER_PAGE - 1, second = first + BLOCK_NR;
-	struct glance glance = { .tail = pfn_to_page(first) };
 	unsigned long old;
 
+	glanced = pfn_to_page(first);
+	glance_expected = 0;
+	atomic_set(&glance_differs, 0);
 	/* All CPUs know where the first block's struct pages are. */
 	pin(first);
 	old = backing(first);
-	on_each_cpu(glance_at_tail, &glance, true);
-	EXPECT_EQ(atomic_read(&glance.differs), 0);
+	on_each_cpu(glance_at_tail, NULL, true);
+	EXPECT_EQ(atomic_read(&glance_differs), 0);
 	unpin(first);
 	expect_live(pgmap, 0);
 
@@ -515,17 +512,15 @@ CASE(freed_translation_is_flushed_everywhere)
 	pin(first);
 	ASSERT(backing(second) == old);
 	ASSERT(backing(first) != old);
-	glance.expected = 1;
+	glance_expected = 1;
 	WRITE_ONCE(tail_by_direct_map(first)->private, 1);
-	on_each_cpu(glance_at_tail, &glance, true);
-	EXPECT_EQ(atomic_read(&glance.differs), 0);
+	on_each_cpu(glance_at_tail, NULL, true);
+	EXPECT_EQ(atomic_read(&glance_differs), 0);
 	/* Nobody writes to the tails of a page, so they are not made again. */
 	WRITE_ONCE(tail_by_direct_map(first)->private, 0);
 }
 
-/*
- * Other memory
- */
+/* Other memory */
 
 /* If this fails, the kernel's own RAM is handed out as a provider's. */
 CASE(system_ram_is_refused)
@@ -651,9 +646,7 @@ CASE(unpin_races_new_pin)
 	EXPECT_EQ(stat_of(pgmap, FAILED), atomic_read(&race_refused));
 }
 
-/*
- * The direct map
- */
+/* The direct map */
 
 /* Is there a table of PMDs? Without one, the lookup ends a level above. */
 static bool has_direct_table(unsigned long pfn)
@@ -757,11 +750,10 @@ static struct kunit_case transient_memmap_cases[] = {
 	KUNIT_CASE_SLOW(cap_limits_live_blocks),
 	KUNIT_CASE(pin_at_the_cap_takes_idle_blocks),
 	KUNIT_CASE(fatal_signal_ends_the_wait_at_the_cap),
-	KUNIT_CASE_SLOW(longterm_pins_need_permission),
+	KUNIT_CASE(longterm_pins_need_permission),
 	KUNIT_CASE_SLOW(kept_block_serves_the_next_pin_until_it_is_idle),
 	KUNIT_CASE_SLOW(block_in_use_does_not_age),
-	KUNIT_CASE(referenced_block_gets_a_second_chance),
-	KUNIT_CASE(cache_limits_kept_blocks),
+	KUNIT_CASE(cache_limits_kept_blocks_and_prefers_those_in_use),
 	KUNIT_CASE(poisoned_page_is_refused_and_neighbours_are_not),
 	KUNIT_CASE(poison_counts_in_any_state),
 	KUNIT_CASE(poison_outlives_block_and_range),

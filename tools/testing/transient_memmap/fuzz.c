@@ -153,6 +153,8 @@ static void do_register(int slot, int nth_alloc)
 
 static void do_unregister(int slot)
 {
+	int i;
+
 	if (!model[slot].pgmap || nr_pinned(slot) || depth)
 		return;
 	/* Others may come in while it waits for the worker, but not to this. */
@@ -160,6 +162,8 @@ static void do_unregister(int slot)
 	unregister(model[slot].pgmap);
 	depth = 0;
 	model[slot].pgmap = NULL;
+	for (i = 0; i < NR_BLOCKS; i++)
+		expect_absent(block_pfn(slot, i));
 }
 
 static void hold(int slot, int block, struct page *page)

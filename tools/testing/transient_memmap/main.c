@@ -9,7 +9,6 @@
  */
 #include <getopt.h>
 #include <signal.h>
-#include <sys/syscall.h>
 
 #include "harness.h"
 
@@ -52,19 +51,6 @@ do {									\
 		bail_out();						\
 } while (0)
 
-/* Wait for what others do, while time stands still, or goes on. */
-#define poll_for(cond, between)						\
-({									\
-	int __n = 20000;						\
-	bool __is;							\
-									\
-	while (!(__is = (cond)) && __n--)				\
-		between;						\
-	__is;								\
-})
-#define eventually(cond)	poll_for(cond, usleep(200))
-#define wait_for(cond)		poll_for(cond, pass_time())
-
 /* There is no going on. */
 static void bail_out(void)
 {
@@ -84,46 +70,10 @@ static void die(int sig, siginfo_t *info, void *context)
 	bail_out();
 }
 
-/* Time, which stands still unless it is told to go on */
-
-/* Blocks may be freed with some delay, which is shorter than this. */
-#define SOON	2UL
-
-static bool soon(void)
-{
-	struct work_struct *w;
-
-	list_for_each_entry(w, &wq_pending, entry)
-		if (time_after_eq(now() + SOON, w->due))
-			return true;
-	return false;
-}
-
-/* Let the workers do what is due, or will be soon. */
-static void settle(void)
-{
-	guard(wq)();
-	while (wq_running || soon()) {
-		if (wq_running || wq_next()) {
-			pthread_cond_broadcast(&wq.cond);
-			wq_wait();
-		} else {
-			__atomic_fetch_add(&wq_now, 1, __ATOMIC_RELAXED);
-		}
-	}
-}
-
-static void advance(unsigned long nr)
-{
-	settle();
-	tick(nr);
-	settle();
-}
-
 /* Pinning */
 
 /* All is unused, but for the range of a CASE(). */
-#define memory(nr)	0UL
+#define memory(nr)	((void)(nr), 0UL)
 
 #define poison(pfn)	transient_memmap_poison(pfn)
 #define unpoison(pfn)	transient_memmap_unpoison(pfn)
@@ -271,47 +221,6 @@ static int pin_in_vain(unsigned long pfn)
 	return join(t);
 }
 
-/* Looking */
-
-/* Can it be read, or written? Asks the machine, not the pool. */
-static bool accessible(void *p, bool write)
-{
-	static int fds[2];
-	long len = sizeof(long);
-	char buf[sizeof(long)];
-	bool ret;
-
-	if (!fds[1] && pipe(fds))
-		abort();
-	if (syscall(SYS_write, fds[1], p, len) != len)
-		return false;
-	ret = syscall(SYS_read, fds[0], write ? p : buf, len) == len;
-	if (!ret && read(fds[0], buf, len) != len)
-		abort();
-	return ret;
-}
-
-#define has_struct_page(pfn)	accessible(pfn_to_page(pfn), false)
-#define is_writable(pfn)	accessible(pfn_to_page(pfn), true)
-#define has_table(pfn)		(page_tables[(pfn) / PAGES_PER_SECTION])
-
-static unsigned long backing(unsigned long pfn)
-{
-	pte_t *ptes = page_tables[pfn / PAGES_PER_SECTION];
-
-	return pte_page(ptes[pfn % PAGES_PER_SECTION / PER_PAGE]) - ram;
-}
-
-/* It can be read while it is unmapped; it is absent only after the flush. */
-static void expect_absent(unsigned long pfn)
-{
-	EXPECT(eventually(state_of(pfn) <= BLOCK_ABSENT));
-	EXPECT(!pfn_has_struct_page(pfn));
-	EXPECT(!transient_memmap_try_get(pfn));
-	EXPECT(!has_struct_page(pfn));
-	EXPECT(!in_direct_map(pfn));
-}
-
 /* Stopping the worker: in its grace period, */
 
 static void thread_reads(struct thread *t)
@@ -363,9 +272,7 @@ static void unmap(unsigned long pfn)
 
 #include "../../../mm/tests/transient_memmap_cases.h"
 
-/*
- * Where the memory comes from, and goes
- */
+/* Where the memory comes from, and goes */
 
 static long pages_on_node(int nid)
 {
@@ -388,13 +295,11 @@ BARE_CASE(all_memory_is_of_the_ranges_node)
 		nid = expected_nid();
 		table_nid = NUMA_NO_NODE;
 		pgmap = register_range(0, RANGE(1));
-		EXPECT(table_nid == nid);
-		EXPECT(pages_on_node(nid) == POOL_PAGES);
+		EXPECT(table_nid == nid && pages_on_node(nid) == POOL_PAGES);
 		EXPECT(transient_memmap_uses_node(nid));
 		EXPECT(!transient_memmap_uses_node(2));
 		pin_blocks(0, RESERVE_NR + 1);
 		EXPECT(pages_on_node(nid) == POOL_PAGES + 1);
-		EXPECT(page_is_right(pgmap, 0));
 		EXPECT(page_is_right(pgmap, nth(RESERVE_NR) + 1));
 		unpin_blocks(0, RESERVE_NR + 1);
 		unregister(pgmap);
@@ -418,8 +323,7 @@ CASE(last_unpin_gives_the_memory_back)
 		pin(1);
 		unpin_blocks(0, nr);
 		settle();
-		EXPECT(has_struct_page(0));
-		EXPECT_EQ(stat_of(pgmap, LIVE), 1);
+		EXPECT(has_struct_page(0) && stat_of(pgmap, LIVE) == 1);
 		unpin(1);
 		settle();
 		expect_absent(0);
@@ -474,9 +378,7 @@ BARE_CASE(pools_share_a_flush)
 	EXPECT(one > 0 && many * 10 <= one * 12);
 }
 
-/*
- * Those who come together
- */
+/* Those who come together */
 
 /* If this fails, struct pages are unmapped under a reader that is new. */
 CASE(block_that_died_again_waits_for_new_readers)
@@ -561,13 +463,9 @@ CASE(killed_pin_leaves_others_waiting)
 	EXPECT_EQ(join(other), 0);
 	EXPECT_EQ(stat_of(pgmap, FAILED), 0);
 	unpin(nth(2));
-	settle();
-	EXPECT_EQ(stat_of(pgmap, LIVE), 0);
 }
 
-/*
- * The cap
- */
+/* The cap */
 
 /* If this fails, a guest takes all memory of a host that sets no limit. */
 BARE_CASE(defaults_are_bounded)
@@ -675,13 +573,11 @@ CASE(pin_at_the_cap_waits_for_a_dying_block)
 	hide(0);
 	t = start_waiting(nth(1));
 	unhide();
-	EXPECT(!join(t));
 	/* It does not wait for a batch, nor in a slow grace period. */
-	EXPECT(t->took == 0);
+	EXPECT(!join(t) && t->took == 0);
 	t = start_waiting(nth(2));
 	unpin(nth(1));
-	EXPECT(!join(t));
-	EXPECT(t->took == 0);
+	EXPECT(!join(t) && t->took == 0);
 	EXPECT(nr_expedited > expedited);
 	unpin(nth(2));
 	pin(nth(3));
@@ -752,8 +648,7 @@ CASE(preempted_unpin_strands_nobody)
 		if (!i)
 			t = start_pin(nth(1));
 		EXPECT(pass_limit(&t, 1));
-		EXPECT_EQ(join(t), 0);
-		EXPECT(t->took < LIMIT);
+		EXPECT(!join(t) && t->took < LIMIT);
 		__atomic_store_n(&stalled, NULL, __ATOMIC_SEQ_CST);
 		join(preempted);
 		unpin(nth(1));
@@ -780,9 +675,7 @@ CASE(time_may_pass_at_any_point)
 	unpin(0);
 }
 
-/*
- * What is kept
- */
+/* What is kept */
 
 /* If this fails, idle memory costs more than it need, or wakes up CPUs. */
 CASE(ageing_takes_two_periods_and_ends)
@@ -875,9 +768,7 @@ CASE(shrinker_makes_memory_free)
 	unpin(nth(29));
 }
 
-/*
- * Without memory
- */
+/* Without memory */
 
 /* If this fails, I/O fails that has to be done for memory to become free. */
 CASE(pin_without_memory_takes_the_reserve)
@@ -988,9 +879,7 @@ BARE_CASE(registration_unwinds_each_failed_allocation)
 	}
 }
 
-/*
- * Ranges
- */
+/* Ranges */
 
 /* If this fails, a pin at the far end of a terabyte needs memory, or oopses. */
 BARE_CASE(tables_are_complete_once_registered)
@@ -1226,39 +1115,34 @@ static void stress_tune(struct dev_pagemap *pgmap, unsigned int *seed)
 	unsigned int n = rand_r(seed) % STRESS_BLOCKS;
 	unsigned long pfn = stress_pfn(seed);
 
-	switch (rand_r(seed) % 9) {
+	switch (rand_r(seed) % 8) {
 	case 0:
-		set_limit(pgmap, CAP, n ?: ULONG_MAX);
+		set_limit(pgmap, CAP, n % 2 ? n : ULONG_MAX);
 		break;
 	case 1:
-		set_limit(pgmap, CACHE, n);
+		set_limit(pgmap, CACHE, n % 2 ? n : 0);
 		break;
 	case 2:
-		set_limit(pgmap, CAP, ULONG_MAX);
-		set_limit(pgmap, CACHE, 0);
-		break;
-	case 3:
 		shrink(pgmap, n);
 		break;
-	case 4:
+	case 3:
 		WRITE_ONCE(fail_nth, n);
 		break;
-	case 5:
+	case 4:
 		tick(AGE_PERIOD);
 		break;
-	case 6:
+	case 5:
 		WRITE_ONCE(ram_nid, n % 2 ? NUMA_NO_NODE : n / 2 % NR_NODES);
 		break;
-	case 7:
+	case 6:
 		set_limit(pgmap, LONGTERM, n % 2);
 		break;
-	case 8:
+	case 7:
 		transient_memmap_poison(pfn);
 		usleep(n * 100);
 		transient_memmap_unpoison(pfn);
 		break;
 	}
-	EXPECT(stat_of(pgmap, LIVE) <= STRESS_BLOCKS);
 	EXPECT(stat_of(pgmap, PEAK) <= STRESS_BLOCKS);
 }
 
@@ -1372,10 +1256,8 @@ static void crowd(int nr, unsigned long cap, unsigned long cache)
 	leave(clock);
 	EXPECT(stat_of(pgmap, PEAK) <= cap);
 	EXPECT_EQ(stat_of(pgmap, FAILED), 0);
-	EXPECT_EQ(stress.refused, 0);
+	EXPECT(stress.pins > 0 && !stress.refused);
 	unregister(pgmap);
-	printf("# %d threads, cap %lu, cache %lu: %lu pins\n", nr, cap, cache,
-	       stress.pins);
 }
 
 /* If this fails, I/O that fits the cap fails now and then, under load. */
@@ -1392,20 +1274,6 @@ BARE_CASE(nobody_starves_at_the_cap)
 }
 
 /* Running */
-
-static void boot(void)
-{
-	struct sigaction action = {
-		.sa_sigaction = die, .sa_flags = SA_SIGINFO,
-	};
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	sigaction(SIGSEGV, &action, NULL);
-	sigaction(SIGBUS, &action, NULL);
-	sigaction(SIGALRM, &action, NULL);
-	boot_machine();
-	before_flush = stop_flush;
-}
 
 /* Sets test_name, too. */
 static bool selected(int i, const char *name)
@@ -1449,6 +1317,8 @@ static void usage(const char *name)
 
 int main(int argc, char **argv)
 {
+	struct sigaction action = { .sa_sigaction = die,
+				    .sa_flags = SA_SIGINFO };
 	int i, opt, nr = 0, bad = 0;
 	const char *name;
 
@@ -1463,7 +1333,12 @@ int main(int argc, char **argv)
 		}
 	}
 	name = optind < argc ? argv[optind] : "";
-	boot();
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGALRM, &action, NULL);
+	boot_machine();
+	before_flush = stop_flush;
 	for (i = 0; i < 2 * nr_tests; i++)
 		nr += selected(i, name);
 	printf("KTAP version 1\n1..%d\n", nr);
