@@ -294,7 +294,7 @@ struct page *transient_memmap_populate(unsigned long pfn, unsigned int gup_flags
 	else if (xa_load(&poisoned_pfns, pfn))
 		err = gup_flags & FOLL_HWPOISON ? -EHWPOISON : -EFAULT;
 	else if ((gup_flags & FOLL_LONGTERM) &&
-		 !READ_ONCE(pgmap->transient_pool->longterm))
+		 !transient_memmap_get_limit(pgmap, TRANSIENT_MEMMAP_LONGTERM))
 		err = -EOPNOTSUPP;
 	else
 		err = block_get(pgmap->transient_pool, block_start(pfn));

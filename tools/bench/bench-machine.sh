@@ -6,6 +6,7 @@
 #   cycle   the cost of populating a block and freeing it
 #   range   static and transient memmaps of the device
 #   plain   memory that has nothing to do with the device
+#   irqsoff the longest time with interrupts off while blocks are pinned
 #   scale   pinning in several processes or threads at a time
 set -eu
 
@@ -257,14 +258,17 @@ measure_bind() {
 	dax_has_transient || die "the kernel has no transient memmap"
 	registration 'static 4k' static 4096
 	registration 'static 2m' static 2097152
+	registration 'static 1g' static 1073741824
 	registration 'transient 4k' transient 4096
 	registration 'transient 2m' transient 2097152
+	registration 'transient 1g' transient 1073741824
 	registration 'transient 2m, direct map too' transient 2097152 transient
 }
 
 measure_range() {
 	measure_align 4k 4096
 	measure_align 2m 2097152
+	measure_1g
 	measure_direct
 	io_all 'static 2m'
 	bind transient 2097152
@@ -285,6 +289,14 @@ measure_align() {
 	flushes "transient $1"
 	bind static "$2"
 	gup "static $1" hit 512 -S -f $DAX
+}
+
+# What is populated is the same for all sizes of entries, so only hits differ.
+measure_1g() {
+	for memmap in transient static; do
+		bind $memmap 1073741824
+		gup "$memmap 1g" hit 512 -S -f $DAX
+	done
 }
 
 # Here the memory of a block comes into the direct map, and leaves it, with its struct
@@ -336,6 +348,34 @@ measure_plain() {
 	huge_pages 'hugetlb 2m' 0
 	huge_pages 'hugetlb 2m HVO' 1
 	umount "$tmp/huge"
+}
+
+# irqsoff static|transient NAME ALIGN: pin 512 pages at a time, of blocks that have to be
+# populated if the memmap is transient. The tracer's trace begins and ends with the
+# places where interrupts were switched.
+irqsoff() {
+	bind "$1" "$3"
+	[ "$1" = static ] || pool_empty 0
+	for _ in 1 2 3 4 5; do
+		: >"$tmp/rounds"
+		echo irqsoff >$tracefs/current_tracer
+		echo 0 >$tracefs/tracing_max_latency
+		gup_run 1 -a -n 512 -m 512 -S -f $DAX
+		jq -nc --arg memory "$1 $2" --arg us "$(cat $tracefs/tracing_max_latency)" \
+			--arg where "$(sed -n 's/^# *=> *started at: *//p' $tracefs/trace)" \
+			'{kind: "irqsoff", memory: $memory, us: ($us | tonumber), where: $where}'
+		echo nop >$tracefs/current_tracer
+	done
+}
+
+measure_irqsoff() {
+	tracefs=/sys/kernel/tracing
+	mountpoint -q $tracefs || mount -t tracefs none $tracefs
+	grep -qw irqsoff $tracefs/available_tracers || die "the kernel has no tracer irqsoff"
+	for memmap in static transient; do
+		irqsoff $memmap 4k 4096
+		irqsoff $memmap 2m 2097152
+	done
 }
 
 # scale NAME ALIGN MIB processes|threads: each of them pins MIB.

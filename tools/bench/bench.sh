@@ -14,7 +14,7 @@ tools=$(cd "$(dirname "$0")/.." && pwd)
 usage() {
 	cat <<USAGE
 usage: $me [-l] [-k KERNEL]
-       $me [-l] [-k KERNEL] -b
+       $me [-l] [-k KERNEL] -b | -i
 
 Compares pins, direct I/O and registration of transient memmaps with those of
 static ones, anonymous memory and hugetlb, in a machine that counts instructions;
@@ -26,6 +26,9 @@ line) and bench.svg (if gnuplot is installed). Takes 10 to 15 minutes.
              anonymous memory and hugetlb on a kernel of the base, of the same
              configuration, and on KERNEL with no range registered. Builds the
              former (12 minutes, once). Files: base.txt, base.json
+  -i         measure instead the longest time that interrupts are off while blocks are
+             pinned, by the tracer irqsoff, which the debug kernel has: it is the default
+             for KERNEL then. Files: irqsoff.txt, irqsoff.json
   -k KERNEL  as for vm.sh (default: normal)
   -l         exit status 1 if a limit of tools/bench/limits is missed
 
@@ -135,6 +138,15 @@ report_base() {
 	report_ratios
 }
 
+report_irqsoff() {
+	jq -r 'select(.kind == "machine") | "Linux \(.kernel)"' "$json"
+	table irqsoff_table 14 \
+		'The longest time with interrupts off while pin_user_pages_fast() pins 512 pages at a' \
+		'time, 512 MiB in all, the worst of 5; a transient memmap populates each block for it.' \
+		'1000 emulated instructions are a microsecond.'
+	report_ratios
+}
+
 picture() {
 	command -v gnuplot >/dev/null || {
 		say 'gnuplot is missing (Debian: gnuplot-nox): no picture'
@@ -159,7 +171,7 @@ bench_main() {
 	machine smp "$kernel" smp scale
 	json=$out/bench.json
 	cat "$out/icount/stdout" "$out/smp/stdout" >"$json"
-	add_ratios ratios 'startswith("base ") | not'
+	add_ratios ratios 'test("^(base|irqsoff) ") | not'
 	report_main | tee "$out/bench.txt"
 	picture
 }
@@ -177,12 +189,21 @@ bench_base() {
 	report_base | tee "$out/base.txt"
 }
 
-kernel=normal base='' strict=''
+bench_irqsoff() {
+	machine irqsoff "$kernel" icount irqsoff
+	json=$out/irqsoff.json
+	cp "$out/irqsoff/stdout" "$json"
+	add_ratios irqsoff_ratios 'startswith("irqsoff ")'
+	report_irqsoff | tee "$out/irqsoff.txt"
+}
+
+kernel='' base='' irqsoff='' strict=''
 limits=${LIMITS:-$tools/bench/limits}
-while getopts k:blh opt; do
+while getopts k:bilh opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	b) base=1 ;;
+	i) irqsoff=1 ;;
 	l) strict=1 ;;
 	h) usage; exit 0 ;;
 	*) usage >&2; exit 2 ;;
@@ -190,6 +211,10 @@ while getopts k:blh opt; do
 done
 shift $((OPTIND - 1))
 [ $# = 0 ] || { usage >&2; exit 2; }
+if [ -z "$kernel" ]; then
+	kernel=normal
+	[ -z "$irqsoff" ] || kernel=debug
+fi
 [ -r "$limits" ] || die "no limits in $limits"
 
 make_tmp
@@ -197,6 +222,8 @@ mkdir -p "$out"
 build_programs
 if [ -n "$base" ]; then
 	bench_base
+elif [ -n "$irqsoff" ]; then
+	bench_irqsoff
 else
 	bench_main
 fi

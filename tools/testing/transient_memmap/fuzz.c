@@ -145,7 +145,7 @@ static void do_register(int slot, int nth_alloc)
 	if (err)
 		return;
 	model[slot].pgmap = pgmap;
-	model[slot].cap = pgmap->transient_pool->cap;
+	model[slot].cap = transient_memmap_get_limit(pgmap, TRANSIENT_MEMMAP_CAP);
 	model[slot].peak = 0;
 	model[slot].failed = 0;
 	model[slot].longterm = false;

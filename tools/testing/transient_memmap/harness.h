@@ -159,7 +159,7 @@ static int register_pgmap(struct dev_pagemap *pgmap)
 		return err;
 	}
 	for (i = 0; i < pgmap->nr_range; i++) {
-		err = transient_memmap_check_range(&pgmap->ranges[i]);
+		err = transient_memmap_check_range(&pgmap->ranges[i], true);
 		if (err)
 			break;
 		set_pgmap(&pgmap->ranges[i], pgmap);

@@ -912,9 +912,10 @@ SMALL_CASE(section_has_one_kind_of_memmap)
 	struct dev_pagemap *pgmap = register_range(SECTION(2), SECTION(1));
 	const u64 start = PFN_PHYS(SECTION(2));
 
-	EXPECT_EQ(transient_memmap_check_static(&(struct range){
-			start, start + PAGE_SIZE - 1 }), -EBUSY);
-	EXPECT(!transient_memmap_check_static(&(struct range){ 0, start - 1 }));
+	EXPECT_EQ(transient_memmap_check_range(&(struct range){
+			start, start + PAGE_SIZE - 1 }, false), -EBUSY);
+	EXPECT(!transient_memmap_check_range(&(struct range){
+			0, start - 1 }, false));
 	mem_sections[4].has_memmap = true;
 	EXPECT_EQ(refused(SECTION(3), SECTION(2), 0), -EBUSY);
 	mem_sections[4].has_memmap = false;

@@ -17,11 +17,11 @@ trap 'rm -rf "$tmp"' EXIT
 mutants() {
 	cat <<'LIST'
 served_in_order cache.c s/list_add_tail(&w.list/list_add(\&w.list/
-cap_limits_live cache.c s/pool_live(pool) >= pool->cap/pool_live(pool) > pool->cap/
+cap_limits_live cache.c s/pool_live(pool) >= pool->limits/pool_live(pool) > pool->limits/
 cap_limits_live internal.h s/^#define POOL_TIMEOUT.*/#define POOL_TIMEOUT (HZ \/ 2)/
-cap_limits_live cache.c s/!pool->cap || left <= 0/!pool->cap/
-cap_limits_live cache.c s/!pool->cap || left <= 0/left <= 0/
-served_in_order cache.c /WRITE_ONCE(pool->cap, value)/{n;d}
+cap_limits_live cache.c s/\(!pool->limits.*\) || left <= 0/\1/
+cap_limits_live cache.c s/!pool->limits.* || left <= 0/left <= 0/
+served_in_order cache.c /WRITE_ONCE(pool->limits/{n;d}
 waits_for_a_dying cache.c /list_add(&page->lru, &list);/{n;d}
 waits_for_a_dying core.c s/pool_has_waiters() ? 0 : FREE_DELAY/FREE_DELAY/
 waits_for_a_dying core.c s/synchronize_rcu_expedited/synchronize_rcu/
@@ -68,20 +68,22 @@ until_it_is_idle cache.c s/again |= pool_age(pool)/pool_age(pool)/
 ageing_takes_two cache.c s/return READ_ONCE(pool->nr_cached);/return true;/
 in_use_does_not_age cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
 prefers_those_in_use cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
-cache_limits cache.c s/return LRU_REMOVED;/return LRU_REMOVED;/;s/pool_trim_cache(pool);$//
-blocks_of_all_nodes cache.c s/^\tpool_trim_cache(pool);//
+cache_limits cache.c s/pool_walk(pool, nr - cache, DROP_ANY);/break;/
+cache_limits cache.c s/if (pool->nr_cached >= pool->limits.*/if (0)/
+blocks_of_all_nodes cache.c s/pool_walk(pool, nr - cache, DROP_ANY);/break;/
 registration_unwinds table.c s/^\t\tkfree(sec);//
 registration_unwinds table.c s/vmemmap_free(addr, addr + PMD_SIZE, NULL);//
 share_a_section table.c s/if (--sec->nr_ranges)/if (0)/
 tables_are_complete pgmap.c s/if (pool_init_cache(pool))/if (pool_init_cache(pool) || (pool->table_bytes = SZ_64M, 0))/
-bad_range table.c s/if (part_is_transient(pfn, next)) {/if (0) {/
-one_kind_of table.c s/if (valid_section(__pfn_to_section(pfn))) {/if (0) {/
+bad_range table.c s/if (transient && part_is_transient(pfn, next)) {/if (0) {/
+one_kind_of table.c s/if (transient ? valid_section(ms) :/if (transient ? 0 :/
+one_kind_of table.c s/ms && rcu_access_pointer(ms->transient)) {/0) {/
 others_are_left core.c s/if (!pfn_is_transient(pfn))$/if (0)/
 direct_map_has core.c s/pmd_clear(sec->direct + block_index(pfn))/(void)0/
 direct_map_wants direct_map.c s/if (!IS_ALIGNED(start | end, PAGES_PER_TABLE)) {/if (0) {/
 follows_last_unpin pgmap.c s/transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_CACHE, 0);//
 waits_for_pins_and pgmap.c s/wait_for_completion_state(&pgmap->done, TASK_IDLE);//
-sysfs_shows cache.c s/case TRANSIENT_MEMMAP_CACHE:/case NR_TRANSIENT_MEMMAP_LIMITS:/
+sysfs_shows pgmap.c s/set_limit(kobj_pgmap(kobj), attr - limit_attrs,/set_limit(kobj_pgmap(kobj), 0,/
 LIST
 }
 
