@@ -135,10 +135,7 @@ static void expect_poisoned(unsigned long pfn)
 
 /* What a pin gives */
 
-/*
- * If this fails, drivers do DMA to the wrong memory, or the core takes the page
- * for one of another kind.
- */
+/* If this fails, DMA goes to other memory, or the core meets a bad page. */
 CASE(pin_gives_folio_of_a_block)
 {
 	struct folio *folio;
@@ -196,10 +193,7 @@ CASE(only_the_pinned_block_has_struct_pages)
 	}
 }
 
-/*
- * If this fails, a write to one tail is a write to the tails of all blocks, or
- * each block costs eight pages.
- */
+/* If this fails, writing a tail writes all, or a block costs eight pages. */
 CASE(shared_tails_cannot_be_written)
 {
 	unsigned long nr = 20, pfn, tails;
@@ -683,10 +677,7 @@ SMALL_CASE(sections_have_tables_while_registered)
 	}
 }
 
-/*
- * If this fails, one device's unbind takes the page tables of another's struct
- * pages.
- */
+/* If this fails, one device's unbind takes another's page tables. */
 SMALL_CASE(ranges_share_a_section)
 {
 	unsigned long start = memory(SECTION(2)), half = SECTION(1) / 2;
