@@ -175,6 +175,7 @@ static void do_register(int slot, int nth_alloc)
 static void do_unregister(int slot)
 {
 	struct dev_pagemap *pgmap = model[slot].pgmap;
+	int i;
 
 	if (!pgmap || depth)
 		return;
@@ -194,6 +195,8 @@ static void do_unregister(int slot)
 	}
 	depth = 0;
 	model[slot].pgmap = NULL;
+	for (i = 0; i < NR_BLOCKS; i++)
+		expect_absent(block_pfn(slot, i));
 }
 
 static void hold(int slot, int block, struct page *page)
