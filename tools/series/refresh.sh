@@ -31,8 +31,9 @@ check_message() {
 	if grep -q -E '^(---$|Adds: )' "$tmp/message"; then
 		die "$name: a line of the message is '---' or begins with 'Adds: '"
 	fi
-	[ "$(grep -c '^Group:' "$tmp/message")" -le 1 ] ||
-		die "$name: more than one line of the message begins with 'Group:'"
+	# git's squash leaves the lines of both commits.
+	[ "$(grep '^Group:' "$tmp/message" | LC_ALL=C sort -u | wc -l)" -le 1 ] ||
+		die "$name: the message has more than one group"
 }
 
 # place COMMIT: set $dir to the directory of its group and $number to its place there.
