@@ -73,8 +73,9 @@ bench-base: kernel ## what the series costs those who don't use it
 	@tools/bench/bench.sh -l -b
 	@tools/bench/results.sh bench-base $(BUILD)/bench/base.txt
 
-bench-irqsoff: kernel-debug ## how long interrupts are off in a pin
+bench-irqsoff: preflight tree ## how long interrupts are off in a pin: a kernel of its own
 	@tools/deps.sh bench
+	@tools/vm/kernel.sh irqsoff
 	@tools/bench/bench.sh -l -i
 	@tools/bench/results.sh bench-irqsoff $(BUILD)/bench/irqsoff.txt
 

@@ -362,13 +362,13 @@ irqsoff() {
 	[ "$1" = static ] || pool_empty 0
 	for _ in 1 2 3 4 5; do
 		: >"$tmp/rounds"
-		echo irqsoff >$tracefs/current_tracer
-		echo 0 >$tracefs/tracing_max_latency
+		echo irqsoff >"$tracefs"/current_tracer
+		echo 0 >"$tracefs"/tracing_max_latency
 		gup_run 1 -a -n 512 -m 512 -S -f $DAX
-		jq -nc --arg memory "$1 $2" --arg us "$(cat $tracefs/tracing_max_latency)" \
-			--arg where "$(sed -n 's/^# *=> *started at: *//p' $tracefs/trace)" \
+		jq -nc --arg memory "$1 $2" --arg us "$(cat "$tracefs"/tracing_max_latency)" \
+			--arg where "$(sed -n 's/^# *=> *started at: *//p' "$tracefs"/trace)" \
 			'{kind: "irqsoff", memory: $memory, us: ($us | tonumber), where: $where}'
-		echo nop >$tracefs/current_tracer
+		echo nop >"$tracefs"/current_tracer
 	done
 }
 
