@@ -513,7 +513,7 @@ static void update_poison(unsigned long pfn)
 	if (!sec)
 		return;
 	guard(spinlock)(&sec->lock);
-	state = sec->state[block_index(pfn)];
+	state = pfn_block_state(pfn);
 	if (state == BLOCK_LIVE || state == BLOCK_LIVE_POISONED)
 		block_set_state(sec, pfn, BLOCK_LIVE);
 }

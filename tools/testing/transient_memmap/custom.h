@@ -303,9 +303,9 @@ static inline bool queue_work_at(struct work_struct *w, unsigned long due,
 	if (!modify && __atomic_fetch_or(&w->pending, 0, __ATOMIC_SEQ_CST))
 		return false;
 	guard(wq)();
-	if (w->pending && modify)
+	if (READ_ONCE(w->pending) && modify)
 		w->due = due;
-	if (w->pending)
+	if (READ_ONCE(w->pending))
 		return false;
 	(void)xchg(&w->pending, 1);
 	w->due = due;
@@ -387,7 +387,7 @@ static inline void cancel_delayed_work_sync(struct delayed_work *dwork)
 
 	might_sleep();
 	guard(wq)();
-	if (w->pending)
+	if (READ_ONCE(w->pending))
 		list_del(&w->entry);
 	(void)xchg(&w->pending, 0);
 	while (w->running)

@@ -107,7 +107,7 @@ static void check_waiters(struct transient_pool *pool)
 	struct pool_waiter *w;
 
 	list_for_each_entry(w, &pool->waiters, list)
-		EXPECT(pool_live(pool) >= pool->cap ||
+		EXPECT(pool_live(pool) >= pool->limits[TRANSIENT_MEMMAP_CAP] ||
 		       (w->needs_page && !pool->nr_spare));
 }
 
