@@ -109,8 +109,7 @@ poison_ignored core.c s/else if (xa_load(&poisoned_pfns, pfn))/else if (0)/
 poison_ignored core.c s/state == BLOCK_LIVE && block_is_poisoned(pfn)/0/
 poison_ignored core.c s/^\tif (!sec)$/\tif (!sec || !pgmap_array[pfn \/ 512] || pgmap_array[pfn \/ 512]->ref.dying)/
 cap_overrun cache.c s/pool_live(pool) >= pool->limits/pool_live(pool) > pool->limits/
-waiter_not_served cache.c /WRITE_ONCE(pool->limits/{n;d}
-waiter_not_served cache.c /WRITE_ONCE(pool->limits/{n;d}
+waiter_not_served cache.c /list_add(&page->lru, &list);/{n;d}
 waiter_not_served cache.c /WRITE_ONCE(pool->limits/{n;d}
 failed_alloc_leaks table.c s/^\t\tkfree(sec);//
 failed_alloc_leaks table.c s/vmemmap_free(addr, addr + PMD_SIZE, NULL);//
