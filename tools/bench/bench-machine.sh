@@ -95,16 +95,15 @@ gup_line() {
 	JSON
 }
 
-# gup MEMORY STATE MIB OPTION...: measure each call with each number of pages per call.
-# MIB applies to calls of more than one page, and to all if the variable all is set.
+# gup MEMORY STATE FEW MANY OPTION...: measure each call with each number of pages per
+# call. FEW is for one page per call, MANY for more, both in MiB.
 gup() {
-	memory=$1 state=$2 many=$3
-	shift 3
+	memory=$1 state=$2 few=$3 many=$4
+	shift 4
 	for call in a u; do
 		for n in 1 64 512; do
-			mib=64 rounds=8 populated=0
-			[ -z "${all:-}" ] || mib=$many
-		[ $n = 1 ] || mib=$many rounds=16
+			mib=$few rounds=8 populated=0
+			[ $n = 1 ] || mib=$many rounds=16
 			"gup_$state" -$call -n $n -m "$mib" "$@"
 			gup_line "$memory" "$state" $call $n "$mib" "$populated"
 		done
@@ -285,22 +284,20 @@ measure_range() {
 measure_align() {
 	bind transient "$2"
 	for state in hit miss cache0; do
-		gup "transient $1" $state 512 -S -f $DAX
+		gup "transient $1" $state 64 512 -S -f $DAX
 	done
 	flushes "transient $1"
 	bind static "$2"
-	gup "static $1" hit 512 -S -f $DAX
+	gup "static $1" hit 64 512 -S -f $DAX
 }
 
 # What is populated is the same for all sizes of entries, so only hits differ. A mapping
 # of such a device is a multiple of 1 GiB.
 measure_1g() {
-	all=1
 	for memmap in transient static; do
 		bind $memmap 1073741824
-		gup "$memmap 1g" hit 1024 -S -f $DAX
+		gup "$memmap 1g" hit 1024 1024 -S -f $DAX
 	done
-	all=''
 }
 
 # Here the memory of a block comes into the direct map, and leaves it, with its struct
@@ -308,7 +305,7 @@ measure_1g() {
 measure_direct() {
 	bind transient 2097152 transient
 	for state in hit miss cache0; do
-		gup 'transient 2m, direct map too' $state 512 -S -f $DAX
+		gup 'transient 2m, direct map too' $state 64 512 -S -f $DAX
 	done
 	flushes 'transient 2m, direct map too'
 	pool_empty
@@ -324,7 +321,7 @@ memmap_pages() { echo $(($(vmstat nr_memmap_pages) + $(vmstat nr_memmap_boot_pag
 # and how long it takes to get these pages and how much memmap they have.
 huge_pages() {
 	echo "$2" >/proc/sys/vm/hugetlb_optimize_vmemmap
-	gup "$1" hit 512 -H
+	gup "$1" hit 64 512 -H
 	mib=512 pages=$(memmap_pages)
 	ns=$("$tools/bench/bench.py" write /proc/sys/vm/nr_hugepages $((mib / 2)))
 	[ "$(cat /proc/sys/vm/nr_hugepages)" = $((mib / 2)) ] ||
@@ -344,8 +341,8 @@ huge_pages() {
 # of them.
 measure_plain() {
 	dax_unbind
-	gup 'anonymous 4k' hit 256 -T
-	gup 'anonymous THP' hit 512 -t
+	gup 'anonymous 4k' hit 64 256 -T
+	gup 'anonymous THP' hit 64 512 -t
 	fio_all 'anonymous 4k' malloc
 	mkdir "$tmp/huge"
 	mount -t hugetlbfs none "$tmp/huge"

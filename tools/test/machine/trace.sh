@@ -18,15 +18,17 @@ mm=$1
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-# record NAME READS: trace direct reads to random pages of 64 MiB, until the pool is
-# idle.
+# record NAME READS OPTION...: trace direct reads to random pages of 64 MiB, until the
+# pool is idle.
 record() {
-	(cd "$tmp" && trace-cmd record -q -e transient_memmap -o "$1.dat" \
+	name=$1 reads=$2
+	shift 2
+	(cd "$tmp" && trace-cmd record -q "$@" -o "$name.dat" \
 		sh -c ". '$tools/vm/dax.sh'
-			python3 '$tools/bench/bench.py' read /dev/nullb0 $DAX 64 $2 || :
-			dax_idle 10") >"$tmp/$1.log" 2>&1 ||
-		{ tail -n 1 "$tmp/$1.log"; return 1; }
-	trace-cmd report -q -i "$tmp/$1.dat" >"$tmp/$1" 2>"$tmp/$1.log"
+			python3 '$tools/bench/bench.py' read /dev/nullb0 $DAX 64 $reads || :
+			dax_idle 10") >"$tmp/$name.log" 2>&1 ||
+		{ tail -n 1 "$tmp/$name.log"; return 1; }
+	trace-cmd report -q -i "$tmp/$name.dat" >"$tmp/$name" 2>"$tmp/$name.log"
 }
 
 # events NAME EVENT NUMBER: the record has exactly so many, each with all of its fields.
@@ -36,7 +38,7 @@ events() {
 }
 
 come_and_go() {
-	record comes 100 || return 1
+	record comes 100 -e transient_memmap || return 1
 	[ "$(dax_pool populated)" -gt 10 ] || { echo 'nothing was populated'; return 1; }
 	events comes populate "$(dax_pool populated)" && events comes free "$(dax_pool freed)" &&
 		events comes fail 0
@@ -44,7 +46,7 @@ come_and_go() {
 
 refused() {
 	echo 0 >$dax_dev/transient/cap
-	record refused 1
+	record refused 1 -e transient_memmap
 	events refused fail "$(dax_pool failed)" && [ "$(dax_pool failed)" -gt 0 ] &&
 		grep -q 'error=-12$' "$tmp/refused"
 }
@@ -100,14 +102,12 @@ counted_by_bpftrace() {
 # __GFP_RETRY_MAYFAIL (or NORETRY, of a debugging aid). DIRECT_MAP as for dax_bind.
 no_oom_flags() {
 	dax_bind transient 2097152 "$1"
-	(cd "$tmp" && trace-cmd record -q -T -e kmem:mm_page_alloc -e kmem:kmalloc \
-		-e kmem:kmem_cache_alloc -o gfp.dat \
-		python3 "$tools/bench/bench.py" read /dev/nullb0 $DAX 64 100) \
-		>"$tmp/gfp.log" 2>&1 || { tail -n 1 "$tmp/gfp.log"; return 1; }
+	record allocs 100 -T -e kmem:mm_page_alloc -e kmem:kmalloc \
+		-e kmem:kmem_cache_alloc || return 1
 	# An event is followed by its stack, a line each.
-	trace-cmd report -q -i "$tmp/gfp.dat" 2>"$tmp/gfp.log" | awk '
-		/gfp_flags=/ { sub(/.*gfp_flags=/, ""); flags = $1 }
-		/=> transient_memmap_populate/ { print flags; flags = "twice" }' >"$tmp/gfp"
+	awk '/gfp_flags=/ { sub(/.*gfp_flags=/, ""); flags = $1 }
+		/=> transient_memmap_populate/ { print flags; flags = "twice" }' \
+		"$tmp/allocs" >"$tmp/gfp"
 	[ -s "$tmp/gfp" ] || { echo 'no pin allocated anything'; return 1; }
 	sort "$tmp/gfp" | uniq -c | sed 's/^ */# /'
 	! grep GFP_KERNEL "$tmp/gfp" | grep -v -e __GFP_RETRY_MAYFAIL -e __GFP_NORETRY
