@@ -78,18 +78,28 @@ static inline unsigned int block_index(unsigned long pfn)
 }
 
 /*
- * The state of the block of any pfn, for callers within an RCU read-side (or
- * IRQs-off) section; what it says of struct pages holds until the end of that.
+ * The section of any pfn, or NULL, for callers within an RCU read-side (or
+ * IRQs-off) section: it stays until the end of that.
+ */
+static __always_inline struct transient_section *
+pfn_transient_section(unsigned long pfn)
+{
+	struct mem_section *ms = __pfn_to_section(pfn);
+
+	if (!ms)
+		return NULL;
+	return rcu_dereference_check(ms->transient, rcu_read_lock_any_held());
+}
+
+/*
+ * The state of the block of any pfn, for the same callers; what it says of
+ * struct pages holds as long.
  */
 static __always_inline enum transient_block_state
 pfn_block_state(unsigned long pfn)
 {
-	struct mem_section *ms = __pfn_to_section(pfn);
-	struct transient_section *sec;
+	struct transient_section *sec = pfn_transient_section(pfn);
 
-	if (!ms)
-		return BLOCK_NONE;
-	sec = rcu_dereference_check(ms->transient, rcu_read_lock_any_held());
 	if (!sec)
 		return BLOCK_NONE;
 	/* Pairs with block_set_state(): the struct pages are ready. */

@@ -12,8 +12,8 @@
  *   wait_for(cond)		let time pass until so; false if it never is
  *   memory(nr)			first pfn of as many that nobody uses, aligned
  *				to a section, or to 1 GiB if @nr is
- *   new_pgmap(), pgmap_add(), register_pgmap(), unregister()
- *   stat_of(), set_limit()
+ *   alloc_pgmap(), and included transient_memmap_verbs.h after that
+ *   register_pgmap(), unregister()
  *   try_pin(), unpin()		of the same pfn
  *   pin_in_vain()		a pin that fails no earlier than it may
  *   unpin_in_irq()		in a hard interrupt

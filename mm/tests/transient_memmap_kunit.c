@@ -78,12 +78,6 @@ static unsigned long first_pfn;
 	__is;								\
 })
 
-#define stat_of(pgmap, stat)	\
-	transient_memmap_stat(pgmap, TRANSIENT_MEMMAP_##stat)
-#define set_limit(pgmap, limit, value)	\
-	EXPECT(!transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_##limit, \
-					   value))
-
 /* Setting up */
 
 /* Have the end of the test do this, if it does not do it before. */
@@ -120,24 +114,12 @@ static unsigned long memory(unsigned long nr)
 	return PHYS_PFN(whole_gib ? ALIGN(res->start, PUD_SIZE) : res->start);
 }
 
-static void pgmap_add(struct dev_pagemap *pgmap, unsigned long pfn,
-		      unsigned long nr)
+static struct dev_pagemap *alloc_pgmap(void)
 {
-	struct range *range = &pgmap->ranges[pgmap->nr_range++];
-
-	range->start = PFN_PHYS(pfn);
-	range->end = PFN_PHYS(pfn + nr) - 1;
+	return zalloc(struct_size_t(struct dev_pagemap, ranges, 2));
 }
 
-/* Has room for another range. */
-static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
-{
-	struct dev_pagemap *pgmap = zalloc(struct_size(pgmap, ranges, 2));
-
-	pgmap->type = MEMORY_DEVICE_TRANSIENT;
-	pgmap_add(pgmap, pfn, nr);
-	return pgmap;
-}
+#include "transient_memmap_verbs.h"
 
 KUNIT_DEFINE_ACTION_WRAPPER(unregister_action, memunmap_pages,
 			    struct dev_pagemap *);

@@ -502,14 +502,12 @@ static void free_dying(struct work_struct *work)
 /* A live block becomes one that GUP-fast leaves alone, or the reverse. */
 static void update_poison(unsigned long pfn)
 {
-	struct mem_section *ms = __pfn_to_section(pfn);
 	struct transient_section *sec;
 	u8 state;
 
 	/* The range may be leaving, so that its pgmap gives no reference. */
 	guard(rcu)();
-	sec = ms ? rcu_dereference_check(ms->transient,
-					 rcu_read_lock_any_held()) : NULL;
+	sec = pfn_transient_section(pfn);
 	if (!sec)
 		return;
 	guard(spinlock)(&sec->lock);

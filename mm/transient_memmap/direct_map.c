@@ -155,6 +155,10 @@ pmd_t *transient_direct_map_pmd(unsigned long pfn)
  */
 bool transient_direct_map_owns(unsigned long pfn)
 {
+	struct transient_section *sec;
+
+	/* The range may be leaving: the section is looked up once. */
 	guard(rcu)();
-	return pfn_is_transient(pfn) && section_of(pfn)->direct;
+	sec = pfn_transient_section(pfn);
+	return sec && sec->direct && pfn_is_transient(pfn);
 }

@@ -38,6 +38,7 @@ static struct page *grab_page(struct page *page, unsigned int flags,
 			      unsigned long nr_pages, unsigned long *page_mask)
 {
 	struct folio *folio = page_folio(page);
+	bool pinnable;
 	int ret;
 
 	ret = try_grab_folio(folio, 1, flags);
@@ -46,11 +47,10 @@ static struct page *grab_page(struct page *page, unsigned int flags,
 		return ERR_PTR(ret);
 
 	folio_set_referenced(folio);
-	nr_pages = min(nr_pages, folio_nr_pages(folio));
 	/* If a page has a memory error, it may be the next: ask for each. */
 	scoped_guard(rcu)
-		*page_mask = block_pinnable(page_to_pfn(page)) ? nr_pages - 1 :
-								 0;
+		pinnable = block_pinnable(page_to_pfn(page));
+	*page_mask = pinnable ? min(nr_pages, folio_nr_pages(folio)) - 1 : 0;
 	return page;
 }
 

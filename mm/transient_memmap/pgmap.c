@@ -280,7 +280,8 @@ int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid)
 	pool->direct_map = pgmap->flags & PGMAP_TRANSIENT_DIRECT_MAP;
 	pool->limits[TRANSIENT_MEMMAP_CAP] = default_cap();
 	/* The other half is for what is pinned, or waits to be freed. */
-	pool->limits[TRANSIENT_MEMMAP_CACHE] = default_cap() / 2;
+	pool->limits[TRANSIENT_MEMMAP_CACHE] =
+		pool->limits[TRANSIENT_MEMMAP_CAP] / 2;
 	INIT_DELAYED_WORK(&pool->drain_work, pool_warn_drain);
 
 	if (pool_init_tails(pool))

@@ -101,12 +101,16 @@ static void set_states(unsigned long start, unsigned long end,
 	}
 }
 
+/* Are any blocks of the section registered? */
+static bool section_is_transient(const struct mem_section *ms)
+{
+	return ms && rcu_access_pointer(ms->transient);
+}
+
 /* Is any block of the part of a range that lies in one section registered? */
 static bool part_is_transient(unsigned long pfn, unsigned long end)
 {
-	struct mem_section *ms = __pfn_to_section(pfn);
-
-	if (!ms || !rcu_access_pointer(ms->transient))
+	if (!section_is_transient(__pfn_to_section(pfn)))
 		return false;
 	for (; pfn < end; pfn += BIT(TRANSIENT_BLOCK_ORDER))
 		if (pfn_is_transient(pfn))
@@ -147,8 +151,7 @@ int transient_memmap_check_range(const struct range *range, bool transient)
 		struct mem_section *ms = __pfn_to_section(pfn);
 
 		next = part_end(pfn, last + 1);
-		if (transient ? valid_section(ms) :
-				ms && rcu_access_pointer(ms->transient)) {
+		if (transient ? valid_section(ms) : section_is_transient(ms)) {
 			pr_err("pfn %#lx-%#lx: section of %#lx has a %smemmap\n",
 			       start, last, pfn, transient ? "" : "transient ");
 			return -EBUSY;

@@ -85,7 +85,7 @@ static struct task_struct {
 	bool used, killed, irq;
 	int rcu_depth, locks, state;
 	unsigned long rcu_gp;
-} __attribute__((aligned(64))) tasks[4096];
+} __aligned(64) tasks[4096];
 static int nr_tasks;
 static unsigned long rcu_gp = 1, nr_expedited;
 static pthread_key_t task_key;

@@ -14,12 +14,6 @@
 /* What a pool has when nothing is live: the page of tails, and the reserve */
 #define POOL_PAGES	(1 + RESERVE_NR)
 
-#define stat_of(pgmap, stat)	\
-	transient_memmap_stat(pgmap, TRANSIENT_MEMMAP_##stat)
-#define set_limit(pgmap, limit, value)	\
-	EXPECT(!transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_##limit, \
-					   value))
-
 static int nr_failures;
 /* Those of the test at hand: in the direct map while pinned? For which node? */
 static bool direct_map_variant;
@@ -129,25 +123,16 @@ static void unregister(struct dev_pagemap *pgmap)
 	remove_ranges(pgmap, pgmap->nr_range);
 }
 
-static void pgmap_add(struct dev_pagemap *pgmap, unsigned long pfn,
-		      unsigned long nr)
-{
-	struct range *range = &pgmap->ranges[pgmap->nr_range++];
-
-	range->start = PFN_PHYS(pfn);
-	range->end = PFN_PHYS(pfn + nr) - 1;
-}
-
-static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
+static struct dev_pagemap *alloc_pgmap(void)
 {
 	struct dev_pagemap *pgmap = calloc(1, sizeof(*pgmap));
 
-	pgmap->type = MEMORY_DEVICE_TRANSIENT;
 	pgmap->flags = direct_map_variant ? PGMAP_TRANSIENT_DIRECT_MAP : 0;
 	atomic_set(&pgmap->ref.count, 1);
-	pgmap_add(pgmap, pfn, nr);
 	return pgmap;
 }
+
+#include "../../../mm/tests/transient_memmap_verbs.h"
 
 /* Frees the pgmap if it fails. */
 static int register_pgmap(struct dev_pagemap *pgmap)

@@ -69,7 +69,7 @@ shared_tails core.c s/mk_pte(pool->tails, PAGE_KERNEL_RO)/mk_pte(pool->tails, PA
 ranges_node cache.c s/alloc_pages_node(pool->nid, gfp, 0)/alloc_pages_node(0, gfp, 0)/
 kept_block_serves cache.c s/INIT_LIST_HEAD(&page->lru);//
 until_it_is_idle cache.c s/again |= pool_age(pool)/pool_age(pool)/
-ageing_takes_two cache.c s/return READ_ONCE(pool->nr_cached);/return true;/
+ageing_takes_two cache.c s/return READ_ONCE(pool->nr_cached) ||/return true ||/
 in_use_does_not_age cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
 prefers_those_in_use cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
 cache_limits cache.c s/pool_walk(pool, nr - cache, DROP_ANY);/break;/
@@ -81,7 +81,7 @@ share_a_section table.c s/if (--sec->nr_ranges)/if (0)/
 tables_are_complete pgmap.c s/if (pool_init_cache(pool))/if (pool_init_cache(pool) || (pool->table_bytes = SZ_64M, 0))/
 bad_range table.c s/if (transient && part_is_transient(pfn, next)) {/if (0) {/
 one_kind_of table.c s/if (transient ? valid_section(ms) :/if (transient ? 0 :/
-one_kind_of table.c s/ms && rcu_access_pointer(ms->transient)) {/0) {/
+one_kind_of table.c s/: section_is_transient(ms)) {/: 0) {/
 others_are_left core.c s/if (!pfn_is_transient(pfn))$/if (0)/
 direct_map_has core.c s/pmd_clear(sec->direct + block_index(pfn))/(void)0/
 direct_map_wants direct_map.c s/if (!IS_ALIGNED(start | end, PAGES_PER_TABLE)) {/if (0) {/
