@@ -7,7 +7,7 @@ set -eu
 tools=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=tools/vm/dax.sh
 . "$tools/vm/dax.sh"
-export DAX DISK ENGINE DEPTH SIZE="${SIZE:-32M}"
+export DAX DISK ENGINE DEPTH ALIGN SIZE="${SIZE:-32M}"
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -45,7 +45,7 @@ job() {
 		pool=$((idle + $(dax_pool peak) * 4))
 		populated=$(dax_pool populated)
 		[ "$pool" -lt "$peak" ] || peak=$pool
-		no_blocks >&2 || echo "$1, $DISK: the memmap is not at rest" >&2
+		{ no_blocks >&2 && within 10 dax_at_rest; } || echo "$1, $DISK: the memmap is not at rest" >&2
 	fi
 	sed -n '/^{/,$p' "$tmp/json" | jq -c \
 		--arg memory "$1" --arg disk "${DISK#/dev/}" --arg why "$why" \
@@ -62,7 +62,8 @@ job() {
 # try MEMORY static|transient ALIGN CAP: run the job. The device is bound anew, so that
 # the peak is the job's own.
 try() {
-	dax_bind "$2" "$3"
+	ALIGN=$3
+	dax_bind "$2" "$ALIGN"
 	if [ -n "$4" ]; then
 		echo "$4" >$dax_dev/transient/cap
 	fi

@@ -24,6 +24,7 @@ dax_bind() {
 		echo "$1" >$dax_dev/memmap
 	fi
 	echo dax0.0 >$dax_drv/bind
+	[ "$1" = static ] || dax_rest=$(dax_pool memmap_bytes)
 }
 
 # dax_pool NAME: print a statistic of the pool, or one of its limits.
@@ -50,6 +51,10 @@ within() {
 # dax_idle SECONDS: wait until no block is live, for that time at most.
 dax_no_live() { [ "$(dax_pool live)" = 0 ]; }
 dax_idle() { within "$1" dax_no_live; }
+
+# dax_at_rest: memmap_bytes is what it was when the device was bound: ageing has given
+# back the pages of the blocks that have gone, too.
+dax_at_rest() { [ "$(dax_pool memmap_bytes)" = "$dax_rest" ]; }
 
 # These print the size of the device in bytes, and a counter of /proc/vmstat.
 dax_size() { cat $dax_dev/size; }
