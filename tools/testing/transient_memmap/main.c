@@ -158,7 +158,7 @@ static int join(struct thread *t)
 
 static void leave(struct thread *t)
 {
-	WRITE_ONCE(t->leave, true);
+	smp_store_release(&t->leave, true);
 	join(t);
 }
 
@@ -188,7 +188,7 @@ static void thread_unregisters(struct thread *t)
 
 static void thread_ticks(struct thread *t)
 {
-	while (!READ_ONCE(t->leave)) {
+	while (!smp_load_acquire(&t->leave)) {
 		usleep(3000);
 		tick(1);
 	}
@@ -226,7 +226,7 @@ static int pin_in_vain(unsigned long pfn)
 static void thread_reads(struct thread *t)
 {
 	guard(rcu)();
-	while (!READ_ONCE(t->leave))
+	while (!smp_load_acquire(&t->leave))
 		usleep(100);
 }
 
@@ -1094,7 +1094,8 @@ static void stress_pinner(struct thread *t)
 	struct page *held[STRESS_HELD] = {};
 	unsigned int seed = t->pfn, i;
 
-	for (i = 0; !READ_ONCE(t->leave); i = (i + 1) % stress.nr_held) {
+	for (i = 0; !smp_load_acquire(&t->leave); i++) {
+		i %= stress.nr_held;
 		stress_unpin(held[i]);
 		held[i] = NULL;
 		if (rand_r(&seed) % 4)
@@ -1152,7 +1153,7 @@ static void stress_tuner(struct thread *t)
 	unsigned int seed = t->pfn;
 	struct dev_pagemap *pgmap;
 
-	while (!READ_ONCE(t->leave)) {
+	while (!smp_load_acquire(&t->leave)) {
 		pthread_rwlock_rdlock(&stress.lock);
 		pgmap = stress.pgmaps[rand_r(&seed) % 2];
 		if (pgmap)

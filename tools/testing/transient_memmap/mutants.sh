@@ -55,7 +55,7 @@ in_an_interrupt core.c s/if (llist_add(folio_to_link(folio), &dying))/transient_
 revives_a_dying core.c s/^\t\tsynchronize_rcu();/\t\t;/
 revives_a_dying core.c s/^\tfolio_set_count(folio, 2);$/\tfolio_set_count(folio, 1);/
 revives_a_dying core.c s/BLOCK_HIDDEN) {/BLOCK_HIDDEN \&\& 0) {/
-died_again_waits core.c s/if (sec->state\[block_index(pfn)\] != BLOCK_HIDDEN)/if (folio_ref_count(folio))/
+died_again_waits core.c s/ != BLOCK_HIDDEN) {/ != BLOCK_HIDDEN \&\& !block_take_link(sec, folio)) { return NULL;/
 block_dies_again core.c s/^\t\t\ttransient_memmap_free_folio(folio);//
 waits_for_the_flush core.c s/ || state == BLOCK_UNMAPPED//
 waits_for_the_flush core.c s/flush_tlb_kernel_range(start, end)/(void)start/
