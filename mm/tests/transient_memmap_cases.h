@@ -179,8 +179,7 @@ CASE(only_the_pinned_block_has_struct_pages)
 	for (i = 1; i <= 3; i++) {
 		EXPECT_EQ(folio_ref_count(pin(nth(1))), 1);
 		EXPECT(has_struct_page(nth(1)) && has_struct_page(nth(2) - 1));
-		EXPECT(page_is_right(pgmap, nth(2) - 1));
-		EXPECT(!pfn_valid(nth(1)));
+		EXPECT(page_is_right(pgmap, nth(2) - 1) && !pfn_valid(nth(1)));
 		expect_absent(nth(1) - 1);
 		expect_absent(nth(2));
 		EXPECT_EQ(stat_of(pgmap, POPULATED), i);
@@ -489,7 +488,6 @@ CASE(block_in_use_does_not_age)
 	for (i = 4; i <= 6; i++) {
 		pin_and_unpin(nth(i));
 		EXPECT(wait_for(stat_of(pgmap, CACHED) == 1));
-		EXPECT(can_get(nth(0)));
 	}
 	EXPECT_EQ(stat_of(pgmap, POPULATED), 7);
 	unpin(nth(0));

@@ -66,6 +66,15 @@ static DEFINE_MUTEX(pools_lock);
 static void age_pools(struct work_struct *work);
 static DECLARE_DELAYED_WORK(age_work, age_pools);
 
+/*
+ * Called when there is something to age for the first time: as long as there
+ * is, the work queues itself.
+ */
+static void pool_age_soon(void)
+{
+	queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);
+}
+
 /* Pins that wait, in all pools */
 static atomic_t nr_waiters = ATOMIC_INIT(0);
 
@@ -142,7 +151,8 @@ void pool_keep(struct transient_pool *pool, struct page *page)
 	folio_ref_inc(cached_folio(page));
 	list_add_tail(&page->lru, &pool->cached);
 	WRITE_ONCE(pool->nr_cached, pool->nr_cached + 1);
-	queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);
+	if (pool->nr_cached == 1)
+		pool_age_soon();
 }
 
 /* The charge and the page */
@@ -152,6 +162,8 @@ static void pool_push_spare(struct transient_pool *pool, struct page *page)
 {
 	list_add(&page->lru, &pool->spare);
 	WRITE_ONCE(pool->nr_spare, pool->nr_spare + 1);
+	if (pool->nr_spare == RESERVE_NR + 1)
+		pool_age_soon();
 }
 
 static struct page *pool_pop_spare(struct transient_pool *pool)
@@ -163,6 +175,8 @@ static struct page *pool_pop_spare(struct transient_pool *pool)
 	if (page) {
 		list_del_init(&page->lru);
 		WRITE_ONCE(pool->nr_spare, pool->nr_spare - 1);
+		if (pool->nr_spare == RESERVE_NR - 1)
+			pool_age_soon();
 	}
 	return page;
 }
@@ -309,8 +323,6 @@ struct page *pool_get_page(struct transient_pool *pool, unsigned long deadline)
 		scoped_guard(spinlock, &pool->lock)
 			pool->stats[TRANSIENT_MEMMAP_FAILED]++;
 	}
-	if (READ_ONCE(pool->nr_spare) < RESERVE_NR)
-		queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);
 	if (err)
 		return ERR_PTR(err);
 	memmap_pages_add(1);
@@ -366,7 +378,6 @@ void pool_put_page(struct transient_pool *pool, struct page *page)
 		pool_serve(pool);
 	}
 	free_pages_list(&list);
-	queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);
 }
 
 /* Limits, ageing and the shrinker */
@@ -415,14 +426,14 @@ static void pool_age_spare(struct transient_pool *pool)
 	}
 }
 
-/* Returns whether there is something left to age. */
+/* Returns whether there is something left to do in a period. */
 static bool pool_age(struct transient_pool *pool)
 {
 	scoped_guard(spinlock, &pool->lock)
 		pool->tight = false;
 	pool_age_spare(pool);
 	pool_walk(pool, READ_ONCE(pool->nr_cached), DROP_COLD);
-	return READ_ONCE(pool->nr_cached);
+	return READ_ONCE(pool->nr_cached) || READ_ONCE(pool->nr_spare) < RESERVE_NR;
 }
 
 static void age_pools(struct work_struct *work)
@@ -455,8 +466,9 @@ static unsigned long pool_shrink_scan(struct shrinker *shrinker,
 	if (nr)
 		return nr;
 	scoped_guard(spinlock, &pool->lock) {
-		/* What is freed now is to be memory, not a spare page. */
+		/* What is freed until the next ageing is to be memory. */
 		pool->tight = true;
+		pool_age_soon();
 		nr = pool_drop(pool, sc->nr_to_scan, DROP_COLD);
 	}
 	if (nr)

@@ -502,20 +502,20 @@ static void free_dying(struct work_struct *work)
 /* A live block becomes one that GUP-fast leaves alone, or the reverse. */
 static void update_poison(unsigned long pfn)
 {
-	struct dev_pagemap *pgmap = get_dev_pagemap(pfn);
+	struct mem_section *ms = __pfn_to_section(pfn);
 	struct transient_section *sec;
 	u8 state;
 
-	if (!pgmap)
+	/* The range may be leaving, so that its pgmap gives no reference. */
+	guard(rcu)();
+	sec = ms ? rcu_dereference_check(ms->transient,
+					 rcu_read_lock_any_held()) : NULL;
+	if (!sec)
 		return;
-	if (pfn_is_transient(pfn)) {
-		sec = section_of(pfn);
-		guard(spinlock)(&sec->lock);
-		state = sec->state[block_index(pfn)];
-		if (state == BLOCK_LIVE || state == BLOCK_LIVE_POISONED)
-			block_set_state(sec, pfn, BLOCK_LIVE);
-	}
-	put_dev_pagemap(pgmap);
+	guard(spinlock)(&sec->lock);
+	state = pfn_block_state(pfn);
+	if (state == BLOCK_LIVE || state == BLOCK_LIVE_POISONED)
+		block_set_state(sec, pfn, BLOCK_LIVE);
 }
 
 /**

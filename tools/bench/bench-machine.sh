@@ -96,14 +96,15 @@ gup_line() {
 }
 
 # gup MEMORY STATE MIB OPTION...: measure each call with each number of pages per call.
-# MIB applies to calls of more than one page.
+# MIB applies to calls of more than one page, and to all if the variable all is set.
 gup() {
 	memory=$1 state=$2 many=$3
 	shift 3
 	for call in a u; do
 		for n in 1 64 512; do
 			mib=64 rounds=8 populated=0
-			[ $n = 1 ] || mib=$many rounds=16
+			[ -z "${all:-}" ] || mib=$many
+		[ $n = 1 ] || mib=$many rounds=16
 			"gup_$state" -$call -n $n -m "$mib" "$@"
 			gup_line "$memory" "$state" $call $n "$mib" "$populated"
 		done
@@ -291,12 +292,15 @@ measure_align() {
 	gup "static $1" hit 512 -S -f $DAX
 }
 
-# What is populated is the same for all sizes of entries, so only hits differ.
+# What is populated is the same for all sizes of entries, so only hits differ. A mapping
+# of such a device is a multiple of 1 GiB.
 measure_1g() {
+	all=1
 	for memmap in transient static; do
 		bind $memmap 1073741824
-		gup "$memmap 1g" hit 512 -S -f $DAX
+		gup "$memmap 1g" hit 1024 -S -f $DAX
 	done
+	all=''
 }
 
 # Here the memory of a block comes into the direct map, and leaves it, with its struct
@@ -358,13 +362,13 @@ irqsoff() {
 	[ "$1" = static ] || pool_empty 0
 	for _ in 1 2 3 4 5; do
 		: >"$tmp/rounds"
-		echo irqsoff >$tracefs/current_tracer
-		echo 0 >$tracefs/tracing_max_latency
+		echo irqsoff >"$tracefs"/current_tracer
+		echo 0 >"$tracefs"/tracing_max_latency
 		gup_run 1 -a -n 512 -m 512 -S -f $DAX
-		jq -nc --arg memory "$1 $2" --arg us "$(cat $tracefs/tracing_max_latency)" \
-			--arg where "$(sed -n 's/^# *=> *started at: *//p' $tracefs/trace)" \
+		jq -nc --arg memory "$1 $2" --arg us "$(cat "$tracefs"/tracing_max_latency)" \
+			--arg where "$(sed -n 's/^# *=> *started at: *//p' "$tracefs"/trace)" \
 			'{kind: "irqsoff", memory: $memory, us: ($us | tonumber), where: $where}'
-		echo nop >$tracefs/current_tracer
+		echo nop >"$tracefs"/current_tracer
 	done
 }
 

@@ -27,8 +27,8 @@ line) and bench.svg (if gnuplot is installed). Takes 10 to 15 minutes.
              configuration, and on KERNEL with no range registered. Builds the
              former (12 minutes, once). Files: base.txt, base.json
   -i         measure instead the longest time that interrupts are off while blocks are
-             pinned, by the tracer irqsoff, which the debug kernel has: it is the default
-             for KERNEL then. Files: irqsoff.txt, irqsoff.json
+             pinned, by the tracer irqsoff, which the kernel irqsoff has: it is the
+             default for KERNEL then. Files: irqsoff.txt, irqsoff.json
   -k KERNEL  as for vm.sh (default: normal)
   -l         exit status 1 if a limit of tools/bench/limits is missed
 
@@ -213,7 +213,7 @@ shift $((OPTIND - 1))
 [ $# = 0 ] || { usage >&2; exit 2; }
 if [ -z "$kernel" ]; then
 	kernel=normal
-	[ -z "$irqsoff" ] || kernel=debug
+	[ -z "$irqsoff" ] || kernel=irqsoff
 fi
 [ -r "$limits" ] || die "no limits in $limits"
 

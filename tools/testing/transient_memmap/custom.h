@@ -77,15 +77,15 @@ struct static_key_false { int counter; };
  * is told to: for the fuzzer.
  */
 static bool single;
-/* Called in each grace period and before each flush, where others may come in */
-static void (*in_grace_period)(void);
+/* Called where others may come in: each grace period, and each page allocation */
+static void (*in_grace_period)(void), (*in_reclaim)(void);
 
 /* Tasks, RCU: a grace period waits for the readers of older numbers */
 static struct task_struct {
 	bool used, killed, irq;
 	int rcu_depth, locks, state;
 	unsigned long rcu_gp;
-} tasks[4096];
+} __attribute__((aligned(64))) tasks[4096];
 static int nr_tasks;
 static unsigned long rcu_gp = 1, nr_expedited;
 static pthread_key_t task_key;
@@ -260,7 +260,8 @@ struct work_struct {
 	void (*func)(struct work_struct *work);
 	struct list_head entry;
 	unsigned long due;
-	bool pending, running;
+	int pending;
+	bool running;
 };
 
 struct delayed_work { struct work_struct work; };
@@ -298,12 +299,15 @@ static inline void tick(unsigned long nr)
 static inline bool queue_work_at(struct work_struct *w, unsigned long due,
 				 bool modify)
 {
-	guard(wq)();
-	if (w->pending && modify)
-		w->due = due;
-	if (w->pending)
+	/* If it is pending, this is a full barrier, and no lock is taken. */
+	if (!modify && __atomic_fetch_or(&w->pending, 0, __ATOMIC_SEQ_CST))
 		return false;
-	w->pending = true;
+	guard(wq)();
+	if (READ_ONCE(w->pending) && modify)
+		w->due = due;
+	if (READ_ONCE(w->pending))
+		return false;
+	(void)xchg(&w->pending, 1);
 	w->due = due;
 	list_add_tail(&w->entry, &wq_pending);
 	return true;
@@ -347,7 +351,7 @@ static inline bool run_work(void)
 			wq_wait();
 		}
 		list_del(&w->entry);
-		w->pending = false;
+		(void)xchg(&w->pending, 0);
 		w->running = true;
 		wq_running++;
 	}
@@ -383,9 +387,9 @@ static inline void cancel_delayed_work_sync(struct delayed_work *dwork)
 
 	might_sleep();
 	guard(wq)();
-	if (w->pending)
+	if (READ_ONCE(w->pending))
 		list_del(&w->entry);
-	w->pending = false;
+	(void)xchg(&w->pending, 0);
 	while (w->running)
 		wq_wait();
 }
@@ -481,6 +485,8 @@ static inline void *xa_find(struct xarray *xa, unsigned long *index,
 	void *found = NULL;
 	int i;
 
+	if (xa_empty(xa))
+		return NULL;
 	pthread_mutex_lock(&xa->lock);
 	for (i = 0; i < xa->nr; i++)
 		if (xa->index[i] >= *index && xa->index[i] <= last)

@@ -5,14 +5,20 @@
  *
  * There is one thread, so the same bytes do the same. The worker runs when the
  * bytes say so, or when a pin waits; and while it is in a grace period, or before
- * its flush, they say what others do meanwhile.
+ * its flush, or while a pin allocates, they say what others do meanwhile.
  *
  * Built with clang -fsanitize=fuzzer this is a target of libFuzzer; otherwise it
  * makes up the bytes by itself, or takes those of a file.
  */
+#include <limits.h>
 #include <signal.h>
+#include <sys/time.h>
 
 #include "harness.h"
+
+/* Seconds. A sequence takes 0.1 s at most, and longer if the CPUs are busy. */
+#define HANGS_AFTER_CPU	10
+#define HANGS_AFTER	120
 
 #define NR_SLOTS	3
 /* Of each slot: those at both ends, where other ranges and sections begin */
@@ -33,7 +39,7 @@ static const struct slot {
 static struct {
 	struct dev_pagemap *pgmap;
 	unsigned long cap, peak, failed;
-	bool longterm;
+	bool longterm, leaving;
 	unsigned int refs[NR_BLOCKS];
 	u8 poison[NR_BLOCKS]; /* a bit for each of the first pages */
 } model[NR_SLOTS];
@@ -95,6 +101,16 @@ static void check_block(int slot, int block)
 	}
 }
 
+/* Whoever waits could not be served: it must not wait for what is there. */
+static void check_waiters(struct transient_pool *pool)
+{
+	struct pool_waiter *w;
+
+	list_for_each_entry(w, &pool->waiters, list)
+		EXPECT(pool_live(pool) >= pool->limits[TRANSIENT_MEMMAP_CAP] ||
+		       (w->needs_page && !pool->nr_spare));
+}
+
 static void check(void)
 {
 	unsigned long live, pages = 0, spare = 0, pools = 0;
@@ -119,6 +135,9 @@ static void check(void)
 		EXPECT(stat_of(pgmap, FAILED) == model[slot].failed || depth);
 		model[slot].peak = max(model[slot].peak, stat_of(pgmap, LIVE));
 		EXPECT(stat_of(pgmap, PEAK) >= model[slot].peak);
+		/* Pins that were given a charge, but then no memory */
+		EXPECT(stat_of(pgmap, PEAK) <= model[slot].peak + 1 + MAX_DEPTH);
+		check_waiters(pgmap->transient_pool);
 		EXPECT(stat_of(pgmap, BYTES) % PAGE_SIZE ==
 		       pgmap->transient_pool->table_bytes % PAGE_SIZE);
 	}
@@ -149,17 +168,31 @@ static void do_register(int slot, int nth_alloc)
 	model[slot].peak = 0;
 	model[slot].failed = 0;
 	model[slot].longterm = false;
+	model[slot].leaving = false;
 }
 
+/* It waits for pins in the kernel; here, the next one goes on with it. */
 static void do_unregister(int slot)
 {
+	struct dev_pagemap *pgmap = model[slot].pgmap;
 	int i;
 
-	if (!model[slot].pgmap || nr_pinned(slot) || depth)
+	if (!pgmap || depth)
 		return;
+	if (nr_pinned(slot)) {
+		if (!model[slot].leaving)
+			kill_pgmap(pgmap);
+		model[slot].leaving = true;
+		return;
+	}
 	/* Others may come in while it waits for the worker, but not to this. */
 	depth = MAX_DEPTH;
-	unregister(model[slot].pgmap);
+	if (model[slot].leaving) {
+		transient_memmap_drain_pool(pgmap);
+		remove_ranges(pgmap, pgmap->nr_range);
+	} else {
+		unregister(pgmap);
+	}
 	depth = 0;
 	model[slot].pgmap = NULL;
 	for (i = 0; i < NR_BLOCKS; i++)
@@ -205,7 +238,7 @@ static void do_populate(int slot, int block, int page, unsigned int gup_flags,
 	/* While it waited, all of what it depends on may have changed. */
 	if (nr_nested != nested)
 		return;
-	if (!model[slot].pgmap)
+	if (!model[slot].pgmap || model[slot].leaving)
 		EXPECT(err == -EFAULT);
 	else if (page < 8 && model[slot].poison[block] & BIT(page))
 		EXPECT(err == (gup_flags & FOLL_HWPOISON ? -EHWPOISON : -EFAULT));
@@ -376,17 +409,28 @@ static void do_op(void)
 	check();
 }
 
-/* What others do while the worker waits */
-static void meanwhile(void)
+static void others(unsigned int nr)
 {
-	int n;
-
-	if (!free_work.work.running || depth >= MAX_DEPTH)
+	if (depth >= MAX_DEPTH)
 		return;
 	depth++;
-	for (n = next(6); n-- && bytes < bytes_end && !nr_failures;)
+	while (nr-- && bytes < bytes_end && !nr_failures)
 		do_op();
 	depth--;
+}
+
+/* What others do while the worker waits, */
+static void meanwhile(void)
+{
+	if (free_work.work.running)
+		others(next(6));
+}
+
+/* and while a pin allocates */
+static void while_allocating(void)
+{
+	if (depth)
+		others(next(3));
 }
 
 static void reset(void)
@@ -416,6 +460,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 		boot_machine();
 		in_grace_period = meanwhile;
 		before_flush = meanwhile;
+		in_reclaim = while_allocating;
 	}
 	bytes = data;
 	bytes_end = data + size;
@@ -430,43 +475,114 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 #ifndef LIBFUZZER
 static u8 buf[4096];
+static unsigned int seed;
+
+static void print_usage(void)
+{
+	printf("usage: fuzz [-t SECONDS] [-n OPERATIONS] [-s SEED]\n"
+	       "       fuzz FILE\n"
+	       "\n"
+	       "Runs sequences of random operations until the first of the limits\n"
+	       "(default: 10 seconds). A seed tells which; a sequence that fails is\n"
+	       "saved as fuzz.fail, to be given as FILE.\n");
+}
+
+/* So that what ASan finds is saved, too */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "abort_on_error=1";
+}
 
 static void save(int sig)
 {
 	FILE *f = fopen("fuzz.fail", "w");
 
+	if (sig != SIGABRT)
+		printf("# %s\n", sig == SIGALRM || sig == SIGPROF ? "hangs" :
+		       "signal: a struct page that is not there?");
+	printf("# failed after %lu operations of seed %u\n", nr_ops, seed);
 	if (f && fwrite(buf, 1, bytes_end - buf, f))
 		printf("# saved as fuzz.fail: give it to me to do it again\n");
 	fflush(NULL);
 	_exit(1);
 }
 
-/* usage: fuzz SECONDS [SEED] or fuzz FILE */
+static unsigned long parse_number(const char *s)
+{
+	char *end;
+	unsigned long n = strtoul(s, &end, 10);
+
+	if (end != s && !*end)
+		return n;
+	fprintf(stderr, "fuzz: %s: not a number\n", s);
+	exit(2);
+}
+
+/* What was made up and what came of it, for the test's log */
+static void run_sequences(time_t seconds, unsigned long max_ops)
+{
+	const struct itimerval hangs = { .it_value.tv_sec = HANGS_AFTER_CPU };
+	time_t start = time(NULL);
+	unsigned int state = seed;
+	unsigned long runs = 0;
+	size_t size, i;
+
+	printf("# seed %u\n", seed);
+	fflush(stdout);
+	do {
+		size = 1 + rand_r(&state) % sizeof(buf);
+		for (i = 0; i < size; i++)
+			buf[i] = rand_r(&state) >> 8;
+		setitimer(ITIMER_PROF, &hangs, NULL);
+		alarm(HANGS_AFTER);
+		LLVMFuzzerTestOneInput(buf, size);
+		runs++;
+	} while (time(NULL) < start + seconds && nr_ops < max_ops);
+	printf("# %lu operations in %lu sequences (%lu while the worker or a pin waits), %lu/s\n",
+	       nr_ops, runs, nr_nested, nr_ops / max(time(NULL) - start, 1));
+}
+
 int main(int argc, char **argv)
 {
-	unsigned int seed = argc > 2 ? atoi(argv[2]) : time(NULL), i;
-	FILE *f = argc > 1 ? fopen(argv[1], "r") : NULL;
-	time_t start = time(NULL);
-	unsigned long runs = 0;
-	size_t size;
+	unsigned long seconds = 0, max_ops = 0;
+	FILE *f;
+	int opt;
 
-	signal(SIGSEGV, die);
-	if (f) {
-		size = fread(buf, 1, sizeof(buf), f);
-		return LLVMFuzzerTestOneInput(buf, size);
+	seed = time(NULL) ^ getpid() << 16;
+	while ((opt = getopt(argc, argv, "t:n:s:h")) != -1) {
+		switch (opt) {
+		case 't':
+			seconds = parse_number(optarg);
+			break;
+		case 'n':
+			max_ops = parse_number(optarg);
+			break;
+		case 's':
+			seed = parse_number(optarg);
+			break;
+		default:
+			print_usage();
+			return opt == 'h' ? 0 : 2;
+		}
+	}
+	if (optind < argc) {
+		f = fopen(argv[optind], "r");
+		if (!f) {
+			perror(argv[optind]);
+			return 2;
+		}
+		signal(SIGSEGV, die);
+		return LLVMFuzzerTestOneInput(buf, fread(buf, 1, sizeof(buf), f));
 	}
 	signal(SIGABRT, save);
 	signal(SIGSEGV, save);
-	printf("# seed %u\n", seed);
-	do {
-		size = 1 + rand_r(&seed) % sizeof(buf);
-		for (i = 0; i < size; i++)
-			buf[i] = rand_r(&seed) >> 8;
-		LLVMFuzzerTestOneInput(buf, size);
-		runs++;
-	} while (time(NULL) < start + (argc > 1 ? atoi(argv[1]) : 10));
-	printf("# %lu sequences, %lu operations (%lu while the worker or a pin waits), %lu/s\n",
-	       runs, nr_ops, nr_nested, nr_ops / max(time(NULL) - start, 1));
+	signal(SIGBUS, save);
+	signal(SIGALRM, save);
+	signal(SIGPROF, save);
+	if (!seconds)
+		seconds = max_ops ? LONG_MAX / 2 : 10;
+	run_sequences(seconds, max_ops ?: ULONG_MAX);
 	return 0;
 }
 #endif

@@ -96,6 +96,8 @@ static inline struct page *alloc_pages_node(int nid, int gfp, int order)
 	struct page *page = ram;
 
 	WARN_ON(nid < 0 || nid >= NR_NODES);
+	if (in_reclaim)
+		in_reclaim();
 	if (should_fail())
 		return NULL;
 	while (!atomic_try_cmpxchg(&page->_refcount, &zero, 1)) {

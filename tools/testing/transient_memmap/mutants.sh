@@ -1,17 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Break the pool in one place after the other: each time the named test has to fail.
+# Break the pool in one place after the other: each time the named test has to fail, or
+# with -f the fuzzer.
 #
 # A failure means: a test passes whatever the pool does, and its fault would come back
 # unnoticed.
 #
-# usage: mutants.sh [NAME]	only tests with NAME in their name
+# usage: mutants.sh [-f] [NAME]	only tests, or faults, with NAME in their name
 set -eu
 cd "$(dirname "$0")"
-OUT=${OUT:-out}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 : "${POOL:=../../../mm/transient_memmap}"
+
+# The fuzzer's seeds, and after how many operations it gives up
+seeds='1 2 3'
+max_ops=500000
 
 # TEST FILE SED-EXPRESSION
 mutants() {
@@ -87,6 +91,38 @@ sysfs_shows pgmap.c s/set_limit(kobj_pgmap(kobj), attr - limit_attrs,/set_limit(
 LIST
 }
 
+# FAULT FILE SED-EXPRESSION: what the fuzzer has to find
+faults() {
+	cat <<'LIST'
+charge_leaked cache.c s/pool->stats\[TRANSIENT_MEMMAP_FREED\]++;/;/
+charge_leaked cache.c s/pool->stats\[TRANSIENT_MEMMAP_POPULATED\]--;/;/
+page_freed_twice core.c s/^\tpool_put_page(pool, page);/&&/
+page_freed_twice cache.c /pool_push_spare(pool, page);/{n;s/else/if (pool->tight)/}
+link_lost core.c s/^\t\t\ttransient_memmap_free_folio(folio);//
+link_lost core.c s/link->next = hidden;/link->next = NULL;/
+link_lost core.c s/if (llist_add(folio_to_link(folio), &dying))/if (llist_add(folio_to_link(folio), \&dying) \&\& !current->irq)/
+pin_not_checked core.c s/if (!folio_ref_count(folio))$/if (1)/
+pin_not_checked core.c s/BLOCK_HIDDEN) {/BLOCK_HIDDEN \&\& 0) {/
+peak_wrong cache.c s/= max(pool_live(pool),/= max(pool_live(pool) - 1,/
+peak_wrong cache.c s/= max(pool_live(pool),/= max(stats[TRANSIENT_MEMMAP_POPULATED],/
+poison_ignored core.c s/else if (xa_load(&poisoned_pfns, pfn))/else if (0)/
+poison_ignored core.c s/state == BLOCK_LIVE && block_is_poisoned(pfn)/0/
+poison_ignored core.c s/^\tif (!sec)$/\tif (!sec || !pgmap_array[pfn \/ 512] || pgmap_array[pfn \/ 512]->ref.dying)/
+cap_overrun cache.c s/pool_live(pool) >= pool->limits/pool_live(pool) > pool->limits/
+waiter_not_served cache.c /list_add(&page->lru, &list);/{n;d}
+waiter_not_served cache.c /WRITE_ONCE(pool->limits/{n;d}
+failed_alloc_leaks table.c s/^\t\tkfree(sec);//
+failed_alloc_leaks table.c s/vmemmap_free(addr, addr + PMD_SIZE, NULL);//
+failed_alloc_leaks cache.c /^err_spare:/{n;d}
+failed_alloc_leaks pgmap.c /^err_tails:/{n;d}
+failed_alloc_leaks core.c s/IS_ERR(page) ? BLOCK_ABSENT : BLOCK_LIVE/IS_ERR(page) ? BLOCK_POPULATING : BLOCK_LIVE/
+unregister_while_live pgmap.c s/wait_for_completion_state(&pgmap->done, TASK_IDLE);//
+unregister_while_live core.c s/percpu_ref_get(&pool->pgmap->ref);//
+revive_loses_ref core.c s/^\tfolio_set_count(folio, 2);$/\tfolio_set_count(folio, 1);/
+no_flush core.c s/flush_tlb_kernel_range(start, end)/(void)start/
+LIST
+}
+
 passed=0 failed=0
 result() {
 	case $1 in
@@ -96,22 +132,73 @@ result() {
 	printf '%-6s %-24s %s\n' "$1" "$2" "$3"
 }
 
-mutants | grep -e "${1:-.}" >"$tmp/list"
-while read -r test file expr; do
+build() {
+	make -s OUT="$tmp" POOL="$tmp/pool" CFLAGS=-w ${LINUX:+LINUX="$LINUX"} \
+		"$tmp/$1" >"$tmp/log" 2>&1
+}
+
+# mutate TEST FILE SED-EXPRESSION PROGRAM: build the program with the changed pool.
+mutate() {
 	rm -rf "$tmp/pool"
 	cp -r "$POOL" "$tmp/pool"
-	sed -i -e "$expr" "$tmp/pool/$file"
-	if cmp -s "$POOL/$file" "$tmp/pool/$file"; then
-		result STALE "$test" "$expr"
-	elif ! make -s OUT="$tmp" POOL="$tmp/pool" CFLAGS=-w ${LINUX:+LINUX="$LINUX"} \
-		"$tmp/transient_memmap-plain" >"$tmp/log" 2>&1; then
-		result BUILD "$test" "$expr"
-		cat "$tmp/log"
-	elif timeout 10 "$tmp/transient_memmap-plain" -s 1 "$test" >"$tmp/log" 2>&1; then
-		result PASSES "$test" "$expr"
-	else
-		result ok "$test" "$expr"
+	sed -i -e "$3" "$tmp/pool/$2"
+	if cmp -s "$POOL/$2" "$tmp/pool/$2"; then
+		result STALE "$1" "$3"
+		return 1
 	fi
-done <"$tmp/list"
+	build "$4" && return
+	result BUILD "$1" "$3"
+	cat "$tmp/log"
+	return 1
+}
+
+# fuzz: have the fuzzer do the same with each seed. $ops lists after how many operations
+# it failed; it is cut short if it did not.
+fuzz() {
+	ops=''
+	for seed in $seeds; do
+		(cd "$tmp" && ./fuzz -n "$max_ops" -s "$seed") >"$tmp/log" 2>&1 && return
+		n=$(sed -n 's/^# failed after \([0-9]*\) operations.*/\1/p' "$tmp/log")
+		ops="$ops $(printf %6d "$n")"
+	done
+}
+
+test_list() {
+	while read -r test file expr; do
+		mutate "$test" "$file" "$expr" transient_memmap-plain || continue
+		if timeout 10 "$tmp/transient_memmap-plain" -s 1 "$test" >"$tmp/log" 2>&1; then
+			result PASSES "$test" "$expr"
+		else
+			result ok "$test" "$expr"
+		fi
+	done
+}
+
+fault_list() {
+	echo "# after how many operations the fuzzer found it, with the seeds $seeds"
+	while read -r fault file expr; do
+		mutate "$fault" "$file" "$expr" fuzz || continue
+		fuzz
+		# shellcheck disable=SC2086	# They are lists.
+		if [ "$(echo $ops | wc -w)" = "$(echo $seeds | wc -w)" ]; then
+			result ok "$fault" "$ops  $expr"
+		else
+			result PASSES "$fault" "$max_ops operations  $expr"
+		fi
+	done
+}
+
+fuzz=''
+case ${1:-} in
+-h) sed -n 's/^# usage/usage/p' "mutants.sh"; exit 0 ;;
+-f) fuzz=1; shift ;;
+esac
+if [ -n "$fuzz" ]; then
+	faults | grep -e "${1:-.}" >"$tmp/list"
+	fault_list <"$tmp/list"
+else
+	mutants | grep -e "${1:-.}" >"$tmp/list"
+	test_list <"$tmp/list"
+fi
 echo "$passed failed as they should, $failed did not"
 [ "$failed" = 0 ]
