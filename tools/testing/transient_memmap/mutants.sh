@@ -69,7 +69,7 @@ shared_tails core.c s/mk_pte(pool->tails, PAGE_KERNEL_RO)/mk_pte(pool->tails, PA
 ranges_node cache.c s/alloc_pages_node(pool->nid, gfp, 0)/alloc_pages_node(0, gfp, 0)/
 kept_block_serves cache.c s/INIT_LIST_HEAD(&page->lru);//
 until_it_is_idle cache.c s/again |= pool_age(pool)/pool_age(pool)/
-ageing_takes_two cache.c s/return READ_ONCE(pool->nr_cached);/return true;/
+ageing_takes_two cache.c s/return READ_ONCE(pool->nr_cached) .*/return true;/
 in_use_does_not_age cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
 prefers_those_in_use cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
 cache_limits cache.c s/pool_walk(pool, nr - cache, DROP_ANY);/break;/
