@@ -156,8 +156,12 @@ static int join(struct thread *t)
 	return t->ret;
 }
 
+/* Pairs with leave(): what its caller has looked at was there until then. */
+#define goes_on(t)		(!smp_load_acquire(&(t)->leave))
+
 static void leave(struct thread *t)
 {
+	/* Pairs with goes_on() */
 	smp_store_release(&t->leave, true);
 	join(t);
 }
@@ -188,7 +192,7 @@ static void thread_unregisters(struct thread *t)
 
 static void thread_ticks(struct thread *t)
 {
-	while (!smp_load_acquire(&t->leave)) {
+	while (goes_on(t)) {
 		usleep(3000);
 		tick(1);
 	}
@@ -226,7 +230,7 @@ static int pin_in_vain(unsigned long pfn)
 static void thread_reads(struct thread *t)
 {
 	guard(rcu)();
-	while (!smp_load_acquire(&t->leave))
+	while (goes_on(t))
 		usleep(100);
 }
 
@@ -1094,7 +1098,7 @@ static void stress_pinner(struct thread *t)
 	struct page *held[STRESS_HELD] = {};
 	unsigned int seed = t->pfn, i;
 
-	for (i = 0; !smp_load_acquire(&t->leave); i = (i + 1) % stress.nr_held) {
+	for (i = 0; goes_on(t); i = (i + 1) % stress.nr_held) {
 		stress_unpin(held[i]);
 		held[i] = NULL;
 		if (rand_r(&seed) % 4)
@@ -1152,7 +1156,7 @@ static void stress_tuner(struct thread *t)
 	unsigned int seed = t->pfn;
 	struct dev_pagemap *pgmap;
 
-	while (!smp_load_acquire(&t->leave)) {
+	while (goes_on(t)) {
 		pthread_rwlock_rdlock(&stress.lock);
 		pgmap = stress.pgmaps[rand_r(&seed) % 2];
 		if (pgmap)
