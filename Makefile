@@ -17,7 +17,7 @@ export BUILD JOBS
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help deps deps-check preflight tree kernel kernel-debug shell demo test test-all guest guest-count \
-	bench bench-base size format-patch refresh check bisect clean distclean
+	bench bench-base growth size format-patch refresh check bisect clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -71,6 +71,11 @@ bench-base: kernel ## what the series costs those who don't use it
 	@tools/deps.sh bench
 	@tools/bench/bench.sh -l -b
 	@tools/bench/results.sh bench-base $(BUILD)/bench/base.txt
+
+growth: tree ## how cost grows with blocks, sections and threads, without a machine
+	@tools/deps.sh bench vm
+	@tools/bench/growth.sh -l
+	@tools/bench/results.sh growth $(BUILD)/bench/growth.txt
 
 size: kernel ## what the series adds to the kernel's image
 	@tools/deps.sh bench

@@ -303,10 +303,11 @@ static inline bool queue_work_at(struct work_struct *w, unsigned long due,
 	if (!modify && __atomic_fetch_or(&w->pending, 0, __ATOMIC_SEQ_CST))
 		return false;
 	guard(wq)();
-	if (w->pending && modify)
-		w->due = due;
-	if (w->pending)
+	if (READ_ONCE(w->pending)) {
+		if (modify)
+			w->due = due;
 		return false;
+	}
 	(void)xchg(&w->pending, 1);
 	w->due = due;
 	list_add_tail(&w->entry, &wq_pending);
@@ -387,7 +388,7 @@ static inline void cancel_delayed_work_sync(struct delayed_work *dwork)
 
 	might_sleep();
 	guard(wq)();
-	if (w->pending)
+	if (READ_ONCE(w->pending))
 		list_del(&w->entry);
 	(void)xchg(&w->pending, 0);
 	while (w->running)

@@ -108,7 +108,6 @@ poison_ignored core.c s/^\tif (!sec)$/\tif (!sec || !pgmap_array[pfn \/ 512] || 
 cap_overrun cache.c s/pool_live(pool) >= pool->cap/pool_live(pool) > pool->cap/
 waiter_not_served cache.c /list_add(&page->lru, &list);/{n;d}
 waiter_not_served cache.c /WRITE_ONCE(pool->cap, value)/{n;d}
-waiter_not_served cache.c /TRANSIENT_MEMMAP_POPULATED\]--;/{n;d}
 failed_alloc_leaks table.c s/^\t\tkfree(sec);//
 failed_alloc_leaks table.c s/vmemmap_free(addr, addr + PMD_SIZE, NULL);//
 failed_alloc_leaks cache.c /^err_spare:/{n;d}
