@@ -17,7 +17,7 @@ export BUILD JOBS
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help deps deps-check preflight tree kernel kernel-debug shell demo test test-all guest guest-count \
-	bench bench-base growth size format-patch refresh check bisect clean distclean
+	bench bench-base bench-irqsoff growth size format-patch refresh check bisect clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -25,6 +25,7 @@ help: ## this list
 	@echo
 	@echo '  BUILD=DIR (build), JOBS=N (CPUs), LINUX_TARBALL=FILE (any 7.3.y)'
 	@echo '  make test T=name: one test, or several; tools/test/test.sh -h lists them'
+	@echo '  make format-patch G=group, make bisect G=group: one group of the series, or several'
 
 deps:
 	@tools/deps.sh build vm model
@@ -58,7 +59,7 @@ check: deps-check tree ## checkpatch, sparse, W=1, kernel-doc, shellcheck
 	@tools/series/check.sh
 
 bisect: tree ## build the kernel at every commit of the series
-	@tools/series/bisect.sh
+	@tools/series/bisect.sh $(G)
 
 # --- Measure it
 
@@ -76,6 +77,12 @@ growth: tree ## how cost grows with blocks, sections and threads, without a mach
 	@tools/deps.sh bench vm
 	@tools/bench/growth.sh -l
 	@tools/bench/results.sh growth $(BUILD)/bench/growth.txt
+
+bench-irqsoff: preflight tree ## how long interrupts are off in a pin: a kernel of its own
+	@tools/deps.sh bench
+	@tools/vm/kernel.sh irqsoff
+	@tools/bench/bench.sh -l -i
+	@tools/bench/results.sh bench-irqsoff $(BUILD)/bench/irqsoff.txt
 
 size: kernel ## what the series adds to the kernel's image
 	@tools/deps.sh bench
@@ -100,8 +107,8 @@ kernel-debug: preflight tree ## build it with KASAN, lockdep and other checkers
 refresh: deps ## write the commits of build/linux back to the series
 	@tools/series/refresh.sh
 
-format-patch: tree ## the series as one would mail it (SIGNOFF=1 signs off)
-	@tools/series/format-patch.sh
+format-patch: tree ## each group as one would mail it (SIGNOFF=1 signs off)
+	@tools/series/format-patch.sh $(G)
 
 clean: ## remove what was built, keep the tree
 	[ ! -d "$$BUILD" ] || { cd "$$BUILD" && rm -rf out side log vm patches tmp.* test demo \

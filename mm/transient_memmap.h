@@ -127,14 +127,21 @@ static inline bool pgmap_is_transient(const struct dev_pagemap *pgmap)
 int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid);
 void transient_memmap_drain_pool(struct dev_pagemap *pgmap);
 void transient_memmap_destroy_pool(struct dev_pagemap *pgmap);
-int transient_memmap_check_range(const struct range *range);
-int transient_memmap_check_static(const struct range *range);
+int transient_memmap_check_range(const struct range *range, bool transient);
 int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id);
 void transient_memmap_remove_range(struct dev_pagemap *pgmap, int range_id);
 void transient_memmap_free_folio(struct folio *folio);
 bool transient_memmap_uses_node(int nid);
 
 /* For GUP */
+bool transient_memmap_may_pin(struct vm_area_struct *vma,
+			      unsigned int gup_flags);
+struct page *transient_memmap_follow(unsigned long pfn, bool writable,
+				     unsigned int flags, unsigned long nr_pages,
+				     unsigned long *page_mask);
+struct page *transient_memmap_faultin(struct vm_area_struct *vma,
+				      unsigned long address, unsigned int flags,
+				      unsigned long *page_mask);
 struct page *transient_memmap_try_get(unsigned long pfn);
 struct page *transient_memmap_populate(unsigned long pfn,
 				       unsigned int gup_flags);

@@ -31,7 +31,7 @@ packages() {
 		ca-certificates curl ;;
 	vm) echo qemu-system-x86 fio jq busybox-static trace-cmd bpftrace \
 		daxctl iproute2 ibverbs-providers e2fsprogs xfsprogs dmsetup mount gdb ;;
-	check) echo sparse shellcheck python3-ply python3-git ;;
+	check) echo sparse shellcheck python3-ply python3-git gcc-aarch64-linux-gnu ;;
 	model) echo spin gcc libc6-dev ;;
 	bench) echo gnuplot-nox binutils ;;
 	*) die "no such set: $1 (build, vm, check, model, bench)" ;;
@@ -53,7 +53,7 @@ commands() {
 	build) echo git make gcc flex bison bc ccache xz lz4 kmod cpio python3 perl curl ;;
 	vm) echo qemu-system-x86_64 fio jq busybox trace-cmd bpftrace daxctl ip \
 		mkfs.ext4 mkfs.xfs dmsetup mount gdb ;;
-	check) echo sparse shellcheck ;;
+	check) echo sparse shellcheck aarch64-linux-gnu-gcc ;;
 	model) echo spin gcc ;;
 	bench) echo gnuplot size ;;
 	esac

@@ -66,6 +66,15 @@ static DEFINE_MUTEX(pools_lock);
 static void age_pools(struct work_struct *work);
 static DECLARE_DELAYED_WORK(age_work, age_pools);
 
+/*
+ * Called when there is something to age for the first time: as long as there
+ * is, the work queues itself.
+ */
+static void pool_age_soon(void)
+{
+	queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);
+}
+
 /* Pins that wait, in all pools */
 static atomic_t nr_waiters = ATOMIC_INIT(0);
 
@@ -120,21 +129,6 @@ static void pool_walk(struct transient_pool *pool, unsigned long nr,
 	}
 }
 
-/* Drop what is beyond the limit, which was lowered. */
-static void pool_trim_cache(struct transient_pool *pool)
-{
-	unsigned long nr, cache;
-
-	for (;;) {
-		/* Others may raise it meanwhile, and pins fill it again. */
-		cache = READ_ONCE(pool->cache);
-		nr = READ_ONCE(pool->nr_cached);
-		if (nr <= cache)
-			break;
-		pool_walk(pool, nr - cache, DROP_ANY);
-	}
-}
-
 /**
  * pool_keep() - keep a block for its next pin, by a reference of the pool's own
  * @pool: a pool
@@ -150,30 +144,26 @@ void pool_keep(struct transient_pool *pool, struct page *page)
 	guard(spinlock)(&pool->lock);
 	if (!list_empty(&page->lru) || !list_empty(&pool->waiters))
 		return;
-	if (pool->nr_cached >= pool->cache)
+	if (pool->nr_cached >= pool->limits[TRANSIENT_MEMMAP_CACHE])
 		pool_drop(pool, 2, DROP_COLD);
-	if (pool->nr_cached >= pool->cache)
+	if (pool->nr_cached >= pool->limits[TRANSIENT_MEMMAP_CACHE])
 		return;
 	folio_ref_inc(cached_folio(page));
 	list_add_tail(&page->lru, &pool->cached);
 	WRITE_ONCE(pool->nr_cached, pool->nr_cached + 1);
-	queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);
+	if (pool->nr_cached == 1)
+		pool_age_soon();
 }
 
 /* The charge and the page */
-
-static unsigned long pool_live(const struct transient_pool *pool)
-	__must_hold(&pool->lock)
-{
-	return pool->stats[TRANSIENT_MEMMAP_POPULATED] -
-	       pool->stats[TRANSIENT_MEMMAP_FREED];
-}
 
 static void pool_push_spare(struct transient_pool *pool, struct page *page)
 	__must_hold(&pool->lock)
 {
 	list_add(&page->lru, &pool->spare);
 	WRITE_ONCE(pool->nr_spare, pool->nr_spare + 1);
+	if (pool->nr_spare == RESERVE_NR + 1)
+		pool_age_soon();
 }
 
 static struct page *pool_pop_spare(struct transient_pool *pool)
@@ -185,6 +175,8 @@ static struct page *pool_pop_spare(struct transient_pool *pool)
 	if (page) {
 		list_del_init(&page->lru);
 		WRITE_ONCE(pool->nr_spare, pool->nr_spare - 1);
+		if (pool->nr_spare == RESERVE_NR - 1)
+			pool_age_soon();
 	}
 	return page;
 }
@@ -199,7 +191,7 @@ static void pool_serve(struct transient_pool *pool)
 	lockdep_assert_held(&pool->lock);
 
 	list_for_each_entry_safe(w, tmp, &pool->waiters, list) {
-		if (pool_live(pool) >= pool->cap)
+		if (pool_live(pool) >= pool->limits[TRANSIENT_MEMMAP_CAP])
 			break;
 		w->page = pool_pop_spare(pool);
 		if (!w->page && w->needs_page)
@@ -255,7 +247,7 @@ static int pool_wait(struct transient_pool *pool, struct pool_waiter *w,
 		left = deadline - jiffies;
 		if (fatal_signal_pending(current))
 			err = -EINTR;
-		else if (!pool->cap || left <= 0)
+		else if (!pool->limits[TRANSIENT_MEMMAP_CAP] || left <= 0)
 			err = -ENOMEM;
 		if (err) {
 			list_del(&w->list);
@@ -331,8 +323,6 @@ struct page *pool_get_page(struct transient_pool *pool, unsigned long deadline)
 		scoped_guard(spinlock, &pool->lock)
 			pool->stats[TRANSIENT_MEMMAP_FAILED]++;
 	}
-	if (READ_ONCE(pool->nr_spare) < RESERVE_NR)
-		queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);
 	if (err)
 		return ERR_PTR(err);
 	memmap_pages_add(1);
@@ -388,10 +378,36 @@ void pool_put_page(struct transient_pool *pool, struct page *page)
 		pool_serve(pool);
 	}
 	free_pages_list(&list);
-	queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);
 }
 
-/* Ageing and the shrinker */
+/* Limits, ageing and the shrinker */
+
+/**
+ * pool_set_limit() - set a limit, and have it take effect
+ * @pool: a pool
+ * @limit: which
+ * @value: to what
+ *
+ * Context: Process context, may sleep.
+ */
+void pool_set_limit(struct transient_pool *pool,
+		    enum transient_memmap_limit limit, unsigned long value)
+{
+	unsigned long nr, cache;
+
+	scoped_guard(spinlock, &pool->lock) {
+		WRITE_ONCE(pool->limits[limit], value);
+		pool_serve(pool);
+	}
+	for (;;) {
+		/* Others may raise it meanwhile, and pins fill it again. */
+		cache = READ_ONCE(pool->limits[TRANSIENT_MEMMAP_CACHE]);
+		nr = READ_ONCE(pool->nr_cached);
+		if (nr <= cache)
+			break;
+		pool_walk(pool, nr - cache, DROP_ANY);
+	}
+}
 
 /* Bring the spare pages to the number of the reserve. */
 static void pool_age_spare(struct transient_pool *pool)
@@ -410,14 +426,14 @@ static void pool_age_spare(struct transient_pool *pool)
 	}
 }
 
-/* Returns whether there is something left to age. */
+/* Returns whether there is something left to do in a period. */
 static bool pool_age(struct transient_pool *pool)
 {
 	scoped_guard(spinlock, &pool->lock)
 		pool->tight = false;
 	pool_age_spare(pool);
 	pool_walk(pool, READ_ONCE(pool->nr_cached), DROP_COLD);
-	return READ_ONCE(pool->nr_cached);
+	return READ_ONCE(pool->nr_cached) || READ_ONCE(pool->nr_spare) < RESERVE_NR;
 }
 
 static void age_pools(struct work_struct *work)
@@ -450,108 +466,15 @@ static unsigned long pool_shrink_scan(struct shrinker *shrinker,
 	if (nr)
 		return nr;
 	scoped_guard(spinlock, &pool->lock) {
-		/* What is freed now is to be memory, not a spare page. */
+		/* What is freed until the next ageing is to be memory. */
 		pool->tight = true;
+		pool_age_soon();
 		nr = pool_drop(pool, sc->nr_to_scan, DROP_COLD);
 	}
 	if (nr)
 		transient_free_soon();
 	return nr;
 }
-
-/* Limits and statistics */
-
-/**
- * transient_memmap_get_limit() - read a limit
- * @pgmap: registered
- * @limit: which
- *
- * Context: Any; the caller keeps @pgmap registered.
- * Return: its value.
- */
-unsigned long transient_memmap_get_limit(const struct dev_pagemap *pgmap,
-					 enum transient_memmap_limit limit)
-{
-	const struct transient_pool *pool = pgmap->transient_pool;
-
-	switch (limit) {
-	case TRANSIENT_MEMMAP_CAP:
-		return READ_ONCE(pool->cap);
-	case TRANSIENT_MEMMAP_CACHE:
-		return READ_ONCE(pool->cache);
-	default:
-		return READ_ONCE(pool->longterm);
-	}
-}
-EXPORT_SYMBOL_GPL(transient_memmap_get_limit);
-
-/**
- * transient_memmap_set_limit() - set a limit
- * @pgmap: registered
- * @limit: which
- * @value: to what. A cap below what is live takes effect as blocks go; blocks
- *	that are cached beyond the limit are dropped.
- *
- * Context: Process context, may sleep; the caller keeps @pgmap registered.
- * Return: 0, or -EINVAL if @value is neither 0 nor 1 for a limit that is a
- *	permission.
- */
-int transient_memmap_set_limit(struct dev_pagemap *pgmap,
-			       enum transient_memmap_limit limit,
-			       unsigned long value)
-{
-	struct transient_pool *pool = pgmap->transient_pool;
-
-	if (limit == TRANSIENT_MEMMAP_LONGTERM && value > 1)
-		return -EINVAL;
-	scoped_guard(spinlock, &pool->lock) {
-		switch (limit) {
-		case TRANSIENT_MEMMAP_CAP:
-			WRITE_ONCE(pool->cap, value);
-			pool_serve(pool);
-			break;
-		case TRANSIENT_MEMMAP_CACHE:
-			WRITE_ONCE(pool->cache, value);
-			break;
-		default:
-			WRITE_ONCE(pool->longterm, value);
-		}
-	}
-	pool_trim_cache(pool);
-	return 0;
-}
-EXPORT_SYMBOL_GPL(transient_memmap_set_limit);
-
-/**
- * transient_memmap_stat() - read a statistic
- * @pgmap: registered
- * @stat: which
- *
- * Context: Process context; the caller keeps @pgmap registered.
- * Return: its value.
- */
-unsigned long transient_memmap_stat(const struct dev_pagemap *pgmap,
-				    enum transient_memmap_stat stat)
-{
-	struct transient_pool *pool = pgmap->transient_pool;
-
-	guard(spinlock)(&pool->lock);
-	switch (stat) {
-	case TRANSIENT_MEMMAP_LIVE:
-		return pool_live(pool);
-	case TRANSIENT_MEMMAP_CACHED:
-		return pool->nr_cached;
-	case TRANSIENT_MEMMAP_FLUSHES:
-		return atomic_long_read(&transient_nr_flushes);
-	case TRANSIENT_MEMMAP_BYTES:
-		/* The tails are one page more. */
-		return pool->table_bytes +
-		       (pool_live(pool) + pool->nr_spare + 1) * PAGE_SIZE;
-	default:
-		return pool->stats[stat];
-	}
-}
-EXPORT_SYMBOL_GPL(transient_memmap_stat);
 
 /* Init */
 

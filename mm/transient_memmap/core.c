@@ -294,7 +294,7 @@ struct page *transient_memmap_populate(unsigned long pfn, unsigned int gup_flags
 	else if (xa_load(&poisoned_pfns, pfn))
 		err = gup_flags & FOLL_HWPOISON ? -EHWPOISON : -EFAULT;
 	else if ((gup_flags & FOLL_LONGTERM) &&
-		 !READ_ONCE(pgmap->transient_pool->longterm))
+		 !transient_memmap_get_limit(pgmap, TRANSIENT_MEMMAP_LONGTERM))
 		err = -EOPNOTSUPP;
 	else
 		err = block_get(pgmap->transient_pool, block_start(pfn));
@@ -513,7 +513,7 @@ static void update_poison(unsigned long pfn)
 	if (!sec)
 		return;
 	guard(spinlock)(&sec->lock);
-	state = sec->state[block_index(pfn)];
+	state = pfn_block_state(pfn);
 	if (state == BLOCK_LIVE || state == BLOCK_LIVE_POISONED)
 		block_set_state(sec, pfn, BLOCK_LIVE);
 }

@@ -14,9 +14,8 @@
  *	copied from, and what the other pages of its vmemmap map
  * @table_bytes: what the tables that were made for its ranges take
  * @lock: protects the members up to @stats
- * @cap: see enum transient_memmap_limit; all three are read locklessly too
- * @cache: likewise
- * @longterm: likewise
+ * @limits: what the operator sets, see enum transient_memmap_limit; read
+ *	locklessly too
  * @waiters: pins that wait for a page, struct pool_waiter, in order of arrival
  * @spare: pages that can become the private page of a block: tails included
  * @nr_spare: how many
@@ -39,10 +38,8 @@ struct transient_pool {
 	struct page *tails;
 	size_t table_bytes;
 
-	spinlock_t lock; /* cap to stats */
-	unsigned long cap;
-	unsigned long cache;
-	bool longterm;
+	spinlock_t lock; /* limits to stats */
+	unsigned long limits[NR_TRANSIENT_MEMMAP_LIMITS];
 	bool tight;
 	struct list_head waiters;
 	struct list_head spare;
@@ -95,9 +92,18 @@ void transient_free_soon(void);
 /* How long a pin waits at the cap, or for memory, before it fails */
 #define POOL_TIMEOUT	HZ
 
+static inline unsigned long pool_live(const struct transient_pool *pool)
+	__must_hold(&pool->lock)
+{
+	return pool->stats[TRANSIENT_MEMMAP_POPULATED] -
+	       pool->stats[TRANSIENT_MEMMAP_FREED];
+}
+
 struct page *pool_get_page(struct transient_pool *pool, unsigned long deadline);
 void pool_put_page(struct transient_pool *pool, struct page *page);
 bool pool_has_waiters(void);
+void pool_set_limit(struct transient_pool *pool,
+		    enum transient_memmap_limit limit, unsigned long value);
 void pool_keep(struct transient_pool *pool, struct page *page);
 int pool_init_cache(struct transient_pool *pool);
 void pool_exit_cache(struct transient_pool *pool);

@@ -25,6 +25,76 @@ EXPORT_SYMBOL_GPL(transient_memmap_stat_names);
 static_assert(ARRAY_SIZE(transient_memmap_stat_names) ==
 	      NR_TRANSIENT_MEMMAP_STATS);
 
+/* Limits and statistics */
+
+/**
+ * transient_memmap_get_limit() - read a limit
+ * @pgmap: registered
+ * @limit: which
+ *
+ * Context: Any; the caller keeps @pgmap registered.
+ * Return: its value.
+ */
+unsigned long transient_memmap_get_limit(const struct dev_pagemap *pgmap,
+					 enum transient_memmap_limit limit)
+{
+	return READ_ONCE(pgmap->transient_pool->limits[limit]);
+}
+EXPORT_SYMBOL_GPL(transient_memmap_get_limit);
+
+/**
+ * transient_memmap_set_limit() - set a limit
+ * @pgmap: registered
+ * @limit: which
+ * @value: to what. A cap below what is live takes effect as blocks go; blocks
+ *	that are cached beyond the limit are dropped.
+ *
+ * Context: Process context, may sleep; the caller keeps @pgmap registered.
+ * Return: 0, or -EINVAL if @value is neither 0 nor 1 for a limit that is a
+ *	permission.
+ */
+int transient_memmap_set_limit(struct dev_pagemap *pgmap,
+			       enum transient_memmap_limit limit,
+			       unsigned long value)
+{
+	if (limit == TRANSIENT_MEMMAP_LONGTERM && value > 1)
+		return -EINVAL;
+	pool_set_limit(pgmap->transient_pool, limit, value);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(transient_memmap_set_limit);
+
+/**
+ * transient_memmap_stat() - read a statistic
+ * @pgmap: registered
+ * @stat: which
+ *
+ * Context: Process context; the caller keeps @pgmap registered.
+ * Return: its value.
+ */
+unsigned long transient_memmap_stat(const struct dev_pagemap *pgmap,
+				    enum transient_memmap_stat stat)
+{
+	struct transient_pool *pool = pgmap->transient_pool;
+
+	guard(spinlock)(&pool->lock);
+	switch (stat) {
+	case TRANSIENT_MEMMAP_LIVE:
+		return pool_live(pool);
+	case TRANSIENT_MEMMAP_CACHED:
+		return pool->nr_cached;
+	case TRANSIENT_MEMMAP_FLUSHES:
+		return atomic_long_read(&transient_nr_flushes);
+	case TRANSIENT_MEMMAP_BYTES:
+		/* The tails are one page more. */
+		return pool->table_bytes +
+		       (pool_live(pool) + pool->nr_spare + 1) * PAGE_SIZE;
+	default:
+		return pool->stats[stat];
+	}
+}
+EXPORT_SYMBOL_GPL(transient_memmap_stat);
+
 /* The sysfs directory */
 
 static struct dev_pagemap *kobj_pgmap(struct kobject *kobj)
@@ -208,9 +278,9 @@ int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid)
 	pool->pgmap = pgmap;
 	pool->nid = nid < 0 ? numa_mem_id() : nid;
 	pool->direct_map = pgmap->flags & PGMAP_TRANSIENT_DIRECT_MAP;
-	pool->cap = default_cap();
+	pool->limits[TRANSIENT_MEMMAP_CAP] = default_cap();
 	/* The other half is for what is pinned, or waits to be freed. */
-	pool->cache = pool->cap / 2;
+	pool->limits[TRANSIENT_MEMMAP_CACHE] = default_cap() / 2;
 	INIT_DELAYED_WORK(&pool->drain_work, pool_warn_drain);
 
 	if (pool_init_tails(pool))

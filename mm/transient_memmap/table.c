@@ -115,64 +115,49 @@ static bool part_is_transient(unsigned long pfn, unsigned long end)
 }
 
 /**
- * transient_memmap_check_range() - can this become a transient range?
+ * transient_memmap_check_range() - can a range be registered?
  * @range: physical memory
+ * @transient: as a transient range, or else with a memmap
+ *
+ * The two cannot share a section. Ask before anything is done, for a clean
+ * error, and again under the lock.
  *
  * Context: Process context. The answer is final between mem_hotplug_begin() and
- *	mem_hotplug_done(); before that it is for a clean error.
+ *	mem_hotplug_done().
  * Return: 0, or with a message
- *	-EINVAL if the range is not a multiple of a subsection in size and
- *	start;
- *	-EBUSY if it overlaps another transient range, or a section with a
- *	memmap.
+ *	-EINVAL if a transient range is not a multiple of a subsection in size
+ *	and start;
+ *	-EBUSY if it overlaps another transient range, or shares a section with
+ *	the other kind.
  */
-int transient_memmap_check_range(const struct range *range)
+int transient_memmap_check_range(const struct range *range, bool transient)
 {
 	unsigned long start = PHYS_PFN(range->start);
 	unsigned long last = PHYS_PFN(range->end);
 	unsigned long pfn, next;
 
-	if (range->end < range->start ||
-	    !IS_ALIGNED(range->start | (range->end + 1), SUBSECTION_SIZE)) {
+	if (transient &&
+	    (range->end < range->start ||
+	     !IS_ALIGNED(range->start | (range->end + 1), SUBSECTION_SIZE))) {
 		pr_err("pfn %#lx-%#lx: not aligned to %lu MiB\n", start, last,
 		       SUBSECTION_SIZE / SZ_1M);
 		return -EINVAL;
 	}
 	for (pfn = start; pfn <= last; pfn = next) {
+		struct mem_section *ms = __pfn_to_section(pfn);
+
 		next = part_end(pfn, last + 1);
-		if (valid_section(__pfn_to_section(pfn))) {
-			pr_err("pfn %#lx-%#lx: section of %#lx has a memmap\n",
-			       start, last, pfn);
+		if (transient ? valid_section(ms) :
+				ms && rcu_access_pointer(ms->transient)) {
+			pr_err("pfn %#lx-%#lx: section of %#lx has a %smemmap\n",
+			       start, last, pfn, transient ? "" : "transient ");
 			return -EBUSY;
 		}
-		if (part_is_transient(pfn, next)) {
+		if (transient && part_is_transient(pfn, next)) {
 			pr_err("pfn %#lx-%#lx: already registered\n", start,
 			       last);
 			return -EBUSY;
 		}
-	}
-	return 0;
-}
-
-/**
- * transient_memmap_check_static() - may a memmap be made for this memory?
- * @range: physical memory
- *
- * Context: Process context. As with transient_memmap_check_range().
- * Return: 0, or with a message -EBUSY if a section of it has transient ranges.
- */
-int transient_memmap_check_static(const struct range *range)
-{
-	unsigned long pfn = SECTION_ALIGN_DOWN(PHYS_PFN(range->start));
-	struct mem_section *ms;
-
-	for (; pfn <= PHYS_PFN(range->end); pfn += PAGES_PER_SECTION) {
-		ms = __pfn_to_section(pfn);
-		if (!ms || !rcu_access_pointer(ms->transient))
-			continue;
-		pr_err("pfn %#lx-%#lx: no memmap in a section (%#lx) with a transient memmap\n",
-		       PHYS_PFN(range->start), PHYS_PFN(range->end), pfn);
-		return -EBUSY;
 	}
 	return 0;
 }
@@ -194,7 +179,7 @@ int transient_memmap_add_range(struct dev_pagemap *pgmap, int range_id)
 	unsigned long end = PHYS_PFN(range->end + 1), pfn;
 	int err;
 
-	err = transient_memmap_check_range(range);
+	err = transient_memmap_check_range(range, true);
 	if (err)
 		return err;
 	if (pool->direct_map) {

@@ -6,6 +6,7 @@
 #   cycle   the cost of populating a block and freeing it
 #   range   static and transient memmaps of the device
 #   plain   memory that has nothing to do with the device
+#   irqsoff the longest time with interrupts off while blocks are pinned
 #   scale   pinning in several processes or threads at a time
 set -eu
 
@@ -95,14 +96,15 @@ gup_line() {
 }
 
 # gup MEMORY STATE MIB OPTION...: measure each call with each number of pages per call.
-# MIB applies to calls of more than one page.
+# MIB applies to calls of more than one page, and to all if the variable all is set.
 gup() {
 	memory=$1 state=$2 many=$3
 	shift 3
 	for call in a u; do
 		for n in 1 64 512; do
 			mib=64 rounds=8 populated=0
-			[ $n = 1 ] || mib=$many rounds=16
+			[ -z "${all:-}" ] || mib=$many
+		[ $n = 1 ] || mib=$many rounds=16
 			"gup_$state" -$call -n $n -m "$mib" "$@"
 			gup_line "$memory" "$state" $call $n "$mib" "$populated"
 		done
@@ -257,14 +259,17 @@ measure_bind() {
 	dax_has_transient || die "the kernel has no transient memmap"
 	registration 'static 4k' static 4096
 	registration 'static 2m' static 2097152
+	registration 'static 1g' static 1073741824
 	registration 'transient 4k' transient 4096
 	registration 'transient 2m' transient 2097152
+	registration 'transient 1g' transient 1073741824
 	registration 'transient 2m, direct map too' transient 2097152 transient
 }
 
 measure_range() {
 	measure_align 4k 4096
 	measure_align 2m 2097152
+	measure_1g
 	measure_direct
 	io_all 'static 2m'
 	bind transient 2097152
@@ -285,6 +290,17 @@ measure_align() {
 	flushes "transient $1"
 	bind static "$2"
 	gup "static $1" hit 512 -S -f $DAX
+}
+
+# What is populated is the same for all sizes of entries, so only hits differ. A mapping
+# of such a device is a multiple of 1 GiB.
+measure_1g() {
+	all=1
+	for memmap in transient static; do
+		bind $memmap 1073741824
+		gup "$memmap 1g" hit 1024 -S -f $DAX
+	done
+	all=''
 }
 
 # Here the memory of a block comes into the direct map, and leaves it, with its struct
@@ -336,6 +352,34 @@ measure_plain() {
 	huge_pages 'hugetlb 2m' 0
 	huge_pages 'hugetlb 2m HVO' 1
 	umount "$tmp/huge"
+}
+
+# irqsoff static|transient NAME ALIGN: pin 512 pages at a time, of blocks that have to be
+# populated if the memmap is transient. The tracer's trace begins and ends with the
+# places where interrupts were switched.
+irqsoff() {
+	bind "$1" "$3"
+	[ "$1" = static ] || pool_empty 0
+	for _ in 1 2 3 4 5; do
+		: >"$tmp/rounds"
+		echo irqsoff >"$tracefs"/current_tracer
+		echo 0 >"$tracefs"/tracing_max_latency
+		gup_run 1 -a -n 512 -m 512 -S -f $DAX
+		jq -nc --arg memory "$1 $2" --arg us "$(cat "$tracefs"/tracing_max_latency)" \
+			--arg where "$(sed -n 's/^# *=> *started at: *//p' "$tracefs"/trace)" \
+			'{kind: "irqsoff", memory: $memory, us: ($us | tonumber), where: $where}'
+		echo nop >"$tracefs"/current_tracer
+	done
+}
+
+measure_irqsoff() {
+	tracefs=/sys/kernel/tracing
+	mountpoint -q $tracefs || mount -t tracefs none $tracefs
+	grep -qw irqsoff $tracefs/available_tracers || die "the kernel has no tracer irqsoff"
+	for memmap in static transient; do
+		irqsoff $memmap 4k 4096
+		irqsoff $memmap 2m 2097152
+	done
 }
 
 # scale NAME ALIGN MIB processes|threads: each of them pins MIB.

@@ -55,6 +55,7 @@ def scale_ratios: [scale_best] | group_by([.memory, .state, .who])[] | .[0] as $
 		.rate / $one.rate);
 
 def ratios:
+	gup_ratios("1g"; "transient 1g"; "hit"; "static 1g"; "hit/static"),
 	(("4k", "2m") as $size | "static \($size)" as $static |
 	 "transient \($size)" as $ours |
 		gup_ratios($size; $ours; "hit"; $static; "hit/static"),
@@ -85,7 +86,7 @@ def ratios:
 	vhost_ratios("transient 2m, cache 0"; "static 2m"; "cache=0/static"),
 	vhost_ratios("transient 2m, direct map too"; "static 2m"; "direct map/static"),
 	vhost_ratios("transient 2m, direct map too, cache 0"; "static 2m"; "direct map cache=0/static"),
-	(("4k", "2m") as $size | ratio("bind \($size) transient/static";
+	(("4k", "2m", "1g") as $size | ratio("bind \($size) transient/static";
 		of("bind"; "transient \($size)")[0].us / of("bind"; "static \($size)")[0].us)),
 	ratio("bind 2m direct map/static";
 		of("bind"; "transient 2m, direct map too")[0].us / of("bind"; "static 2m")[0].us),
@@ -155,6 +156,7 @@ def gup_table: . as $all |
 	  ["static 2m", "hit"], ["transient 2m", "hit"], ["transient 2m", "miss"], ["transient 2m", "cache0"],
 	  ["transient 2m, direct map too", "hit"], ["transient 2m, direct map too", "miss"],
 	  ["transient 2m, direct map too", "cache0"],
+	  ["static 1g", "hit"], ["transient 1g", "hit"],
 	  ["anonymous THP", "hit"], ["hugetlb 2m", "hit"], ["hugetlb 2m HVO", "hit"]][] |
 	 . as [$memory, $state] |
 	 select($all | gup($memory; $state; "a"; 1)) |
@@ -195,6 +197,13 @@ def growth_table($against; $unit): growth($against) |
 	[$against] + $operations,
 	(group_by(.n)[] | . as $row |
 	 [$row[0].n] + ($operations | map(. as $o | $row[] | select(.operation == $o) | .[$unit]))) | row;
+def irqsoff_worst($memory): map(select(.kind == "irqsoff" and .memory == $memory)) | max_by(.us);
+def irqsoff_ratios: ("4k", "2m") as $size | ratio("irqsoff \($size) transient/static";
+	irqsoff_worst("transient \($size)").us / irqsoff_worst("static \($size)").us);
+def irqsoff_table:
+	["memory", "microseconds", "switched off in"],
+	((map(select(.kind == "irqsoff") | .memory) | unique[]) as $m |
+	 irqsoff_worst($m) | [.memory, .us, .where]) | row;
 def three_decimals: . * 1000 | round | tostring |
 	("000" + .)[-([length, 4] | max):] | .[:-3] + "." + .[-3:];
 def ratio_table:

@@ -16,7 +16,7 @@ tools=$(cd "$(dirname "$0")/.." && pwd)
 usage() {
 	cat <<USAGE
 usage: $me [-l] [-k KERNEL]
-       $me [-l] [-k KERNEL] -b
+       $me [-l] [-k KERNEL] -b | -i
 
 Compares pins, direct I/O and registration of transient memmaps with those of
 static ones, anonymous memory and hugetlb, in a machine that counts instructions;
@@ -28,6 +28,9 @@ line) and bench.svg (if gnuplot is installed). Takes 10 to 15 minutes.
              anonymous memory and hugetlb on a kernel of the base, of the same
              configuration, and on KERNEL with no range registered. Builds the
              former (12 minutes, once). Files: base.txt, base.json
+  -i         measure instead the longest time that interrupts are off while blocks are
+             pinned, by the tracer irqsoff, which the kernel irqsoff has: it is the
+             default for KERNEL then. Files: irqsoff.txt, irqsoff.json
   -k KERNEL  as for vm.sh (default: normal)
   -l         exit status 1 if a limit of tools/bench/limits is missed
 
@@ -99,6 +102,15 @@ report_base() {
 	report_ratios
 }
 
+report_irqsoff() {
+	jq -r 'select(.kind == "machine") | "Linux \(.kernel)"' "$json"
+	table irqsoff_table 14 \
+		'The longest time with interrupts off while pin_user_pages_fast() pins 512 pages at a' \
+		'time, 512 MiB in all, the worst of 5; a transient memmap populates each block for it.' \
+		'1000 emulated instructions are a microsecond.'
+	report_ratios
+}
+
 picture() {
 	can_draw || return 0
 	for panel in 2m 4k fio; do
@@ -112,7 +124,7 @@ bench_main() {
 	machine smp "$kernel" smp scale
 	json=$out/bench.json
 	cat "$out/icount/stdout" "$out/smp/stdout" >"$json"
-	add_ratios ratios 'startswith("base ") or startswith("growth ") | not'
+	add_ratios ratios 'test("^(base|growth|irqsoff) ") | not'
 	report_main | tee "$out/bench.txt"
 	picture
 }
@@ -130,12 +142,21 @@ bench_base() {
 	report_base | tee "$out/base.txt"
 }
 
-kernel=normal base='' strict=''
+bench_irqsoff() {
+	machine irqsoff "$kernel" icount irqsoff
+	json=$out/irqsoff.json
+	cp "$out/irqsoff/stdout" "$json"
+	add_ratios irqsoff_ratios 'startswith("irqsoff ")'
+	report_irqsoff | tee "$out/irqsoff.txt"
+}
+
+kernel='' base='' irqsoff='' strict=''
 limits=${LIMITS:-$tools/bench/limits}
-while getopts k:blh opt; do
+while getopts k:bilh opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	b) base=1 ;;
+	i) irqsoff=1 ;;
 	l) strict=1 ;;
 	h) usage; exit 0 ;;
 	*) usage >&2; exit 2 ;;
@@ -143,6 +164,10 @@ while getopts k:blh opt; do
 done
 shift $((OPTIND - 1))
 [ $# = 0 ] || { usage >&2; exit 2; }
+if [ -z "$kernel" ]; then
+	kernel=normal
+	[ -z "$irqsoff" ] || kernel=irqsoff
+fi
 [ -r "$limits" ] || die "no limits in $limits"
 
 make_tmp
@@ -150,6 +175,8 @@ mkdir -p "$out"
 build_programs
 if [ -n "$base" ]; then
 	bench_base
+elif [ -n "$irqsoff" ]; then
+	bench_irqsoff
 else
 	bench_main
 fi

@@ -79,6 +79,7 @@ for disk in nullb0/psync/1 vda/io_uring/16; do
 	ENGINE=${ENGINE%/*}
 	fio "$tools/bench/fio/fill.fio" >"$tmp/log" 2>&1 || { cat "$tmp/log" >&2; exit 1; }
 	try 'static memmap, 2 MiB pages' static 2097152 ''
+	try 'static memmap, 1 GiB pages' static 1073741824 ''
 	dax_has_transient || continue
 	try 'no memmap, pins refused' transient 2097152 0
 	try 'transient memmap' transient 2097152 ''

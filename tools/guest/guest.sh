@@ -19,14 +19,15 @@ build/guest/PARTS.
 
   -c         compare once, with QEMU but not KVM, in a machine that counts instructions:
              slow, but other load makes no difference (build/guest-count.txt)
-  -k         print KTAP instead, with the drills: killed, crashed, unbound, ...
+  -k         print KTAP instead, with the drills (killed, crashed, unbound, ...), but
+             without the comparison
   -K KERNEL  the kernel of both the machine and the guest, as for vm.sh -k
-  -j PARTS   run only these, of: $parts
+  -j PARTS   run only these, of: boot,transient,static,drills,unbind
              tib: several guests, in a machine with 1 TiB of pageless memory
 USAGE
 }
 
-parts='boot,transient,static,drills,unbind'
+parts=''
 ktap='' kernel=normal limit=1500 accel=kvm rounds=4 file=$BUILD/guest.txt
 while getopts ckK:j:h opt; do
 	case $opt in
@@ -38,11 +39,12 @@ while getopts ckK:j:h opt; do
 	*) usage >&2; exit 2 ;;
 	esac
 done
-if [ -z "$ktap" ] && [ "$parts" = boot,transient,static,drills,unbind ]; then
+if [ -z "$parts" ]; then
 	# It is done three times, because other load disturbs the clock, and the
 	# emulator gets faster.
 	parts=transient,static,transient,static,transient,static
 	[ $accel = kvm ] || parts=transient,static
+	[ -z "$ktap" ] || parts=boot,transient,drills,unbind
 fi
 case $kernel in
 */*) image=$(realpath -m "$kernel") ;;

@@ -119,7 +119,7 @@ frames_fly() { [ "$(frames_in_flight)" -gt 0 ]; }
 
 # The frames that come from now on stay in flight until the queue is deleted.
 tap_deleted() {
-	tc qdisc change dev delay root netem delay 1000s limit 10000
+	tc qdisc change dev delay root netem delay 100s limit 10000
 	net_goes_on || return 1
 	patiently 10 frames_fly || { echo "no frame is in flight"; return 1; }
 	ip link del tap0

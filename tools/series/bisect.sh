@@ -10,11 +10,12 @@ tools=$(cd "$(dirname "$0")/.." && pwd)
 
 usage() {
 	cat <<USAGE
-usage: $me [commit ...]
+usage: $me [group | commit ...]
 
-Builds a bzImage in $side/out at each commit of the series (or at those
-given), and at the last one without CONFIG_TRANSIENT_MEMMAP as well. It goes
-on after a failure; the exit status tells whether there was one.
+Builds a bzImage in $side/out at each commit of the series (or of the
+groups, or at the commits given), and at the last one without
+CONFIG_TRANSIENT_MEMMAP as well. It goes on after a failure; the exit status
+tells whether there was one.
 USAGE
 }
 
@@ -41,11 +42,12 @@ case ${1:-} in -h | --help) usage; exit 0 ;; esac
 "$tools/series/compose.sh"
 make_tmp
 mkdir -p "$BUILD/log"
-if [ $# -gt 0 ]; then
-	commits=$*
-else
-	commits=$(kgit rev-list --reverse base..HEAD)
-fi
+commits=''
+for what; do
+	! group_dir "$what" >/dev/null || what=$(group_commits "$what")
+	commits="$commits $what"
+done
+[ $# -gt 0 ] || commits=$(kgit rev-list --reverse base..HEAD)
 [ -n "$commits" ] || die "the series is empty"
 for c in $commits; do
 	side_tree "$c"

@@ -17,11 +17,13 @@ usage: $me [check ...]
   checkpatch   checkpatch.pl --strict on every patch
   maintainers  whether the entry in MAINTAINERS names each file of the series
   compile      W=1 and sparse on every C file that the series adds or changes
+  arm64        the same for arm64, of what is in mm/ and drivers/dax/, with the option
+               forced on: Kconfig does not offer it there
   kerneldoc    kernel-doc on the same files
   programs     the programs of the series by the kernel's own Makefiles
   shellcheck   shellcheck on every script
 
-Default: all. compile and kerneldoc compare with the base: a message that the
+Default: all. compile, arm64 and kerneldoc compare with the base: a message that the
 base gives too is no finding. A line of tools/series/check.exceptions (a regular
 expression, a tab and a reason) turns the findings that it matches into
 explained ones.
@@ -119,40 +121,68 @@ checker() {
 	fi
 }
 
-# messages COMMIT NAME: put what the compiler and sparse say about the objects into
-# $tmp/NAME.
+# messages NAME [ARGUMENT...]: put what the compiler and sparse say about the objects of
+# the second work tree into $tmp/NAME. They are built in $out, which is configured, with
+# the arguments for make.
 messages() {
-	side_tree "$1"
-	log=$BUILD/log/check-compile-$2.log
-	"$tools/vm/kernel.sh" -c -t -s "$side/linux" -o "$side/out/check" normal
+	name=$1
+	shift
+	log=$BUILD/log/check-${out##*/}-$name.log
 	objects=''
 	for f in $sources; do
-		rm -f "$side/out/check/${f%.c}.o"
+		rm -f "$out/${f%.c}.o"
 		[ ! -e "$side/linux/$f" ] || objects="$objects ${f%.c}.o"
 	done
-	: >"$tmp/$2"
+	: >"$tmp/$name"
 	[ -n "$objects" ] || return 0
 	# shellcheck disable=SC2086
-	run "$log" "compiling ($2)" make -C "$side/linux" O="$side/out/check" \
+	run "$log" "compiling (${out##*/}, $name)" make -C "$side/linux" O="$out" \
 		-j"$JOBS" -k W=1 C=2 CHECK="$(checker)" \
-		CF=-fdiagnostic-prefix=sparse $objects || :
+		CF=-fdiagnostic-prefix=sparse "$@" $objects || :
 	for o in $objects; do
 		grep -q "^  CHECK *${o%.o}.c\$" "$log" ||
 			echo "${o%.o}.c: error: sparse did not see it" >>"$log"
 	done
 	grep -E '(error|warning): |^make.*\*\*\* No rule' "$log" |
-		sed "s|$side/linux/||g" | LC_ALL=C sort -u >"$tmp/$2" || :
+		sed "s|$side/linux/||g" | LC_ALL=C sort -u >"$tmp/$name" || :
 }
 
 check_compile() {
+	out=$side/out/check
 	# Code of other architectures cannot be built here.
 	sources=$(changed AM '\.c$' | grep -v -E '^arch/' || :)
 	sources="$sources $(changed AM '^arch/x86/.*\.c$')"
-	messages base base
-	messages series series
+	for which in base series; do
+		side_tree $which
+		"$tools/vm/kernel.sh" -c -t -s "$side/linux" -o "$out" normal
+		messages $which
+	done
 	# shellcheck disable=SC2086
 	set -- $sources
-	compare compile ", $# files, logs in $BUILD/log/check-compile-*.log"
+	compare compile ", $# files, logs in $BUILD/log/check-check-*.log"
+}
+
+# Neither the pool nor its hooks may assume more of x86 than Kconfig says.
+check_arm64() {
+	out=$side/out/arm64
+	cross='ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-'
+	sources=$(changed AM '^(mm|drivers/dax)/.*\.c$' | grep -v '^mm/tests/' || :)
+	mkdir -p "$out"
+	log=$BUILD/log/check-arm64-config.log
+	for which in base series; do
+		side_tree $which
+		# shellcheck disable=SC2086	# A list.
+		run "$log" "configuring for arm64" make -C "$side/linux" O="$out" $cross defconfig
+		"$side/linux/scripts/config" --file "$out/.config" -e MEMORY_HOTPLUG \
+			-e MEMORY_HOTREMOVE -e ZONE_DEVICE -e MEMORY_FAILURE -e DAX -e DEV_DAX
+		# shellcheck disable=SC2086
+		run "$log" "configuring for arm64" make -C "$side/linux" O="$out" $cross olddefconfig
+		# shellcheck disable=SC2086
+		messages $which $cross CONFIG_TRANSIENT_MEMMAP=y KCFLAGS=-DCONFIG_TRANSIENT_MEMMAP=1
+	done
+	# shellcheck disable=SC2086
+	set -- $sources
+	compare arm64 ", $# files, logs in $BUILD/log/check-arm64-*.log"
 }
 
 # doc COMMIT NAME: put what kernel-doc says about the files into $tmp/NAME.
@@ -231,14 +261,14 @@ check_shellcheck() {
 for name; do
 	case $name in
 	-h | --help) usage; exit 0 ;;
-	checkpatch | maintainers | compile | kerneldoc | programs | shellcheck) ;;
+	checkpatch | maintainers | compile | arm64 | kerneldoc | programs | shellcheck) ;;
 	*) usage >&2; exit 2 ;;
 	esac
 done
 "$tools/series/compose.sh"
 make_tmp
 mkdir -p "$BUILD/log"
-[ $# -gt 0 ] || set -- checkpatch maintainers compile kerneldoc programs shellcheck
+[ $# -gt 0 ] || set -- checkpatch maintainers compile arm64 kerneldoc programs shellcheck
 for name; do
 	"check_$name"
 done

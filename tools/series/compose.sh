@@ -10,14 +10,18 @@ tools=$(cd "$(dirname "$0")/.." && pwd)
 
 usage() {
 	cat <<USAGE
-usage: $me [-p]
+usage: $me [-p | -m]
 
-Makes commits of series/*.patch and of the files in $top that they add,
+Makes commits of series/*/*.patch and of the files in $top that they add,
 and checks them out in $linux. It writes only files that differ, so that
 the next build is short, and does nothing when the series has not changed.
 FORCE=1 discards whatever is in $linux but not in the series.
 
+The last line of a commit's message, "Group: NAME", says which directory
+series/N-NAME has the patch.
+
   -p   print the id of the last commit, leave the work tree alone
+  -m   the same, but make the commits as they are mailed: without Group: lines
 USAGE
 }
 
@@ -29,6 +33,9 @@ check_patch() {
 	[0-9][0-9][0-9][0-9]-*.patch) ;;
 	*) die "$p: not named NNNN-subject.patch" ;;
 	esac
+	if patch_body "$p" | grep -q '^Group:'; then
+		die "$p: a line begins with Group:, but its directory says that"
+	fi
 	for field in From Date Subject; do
 		[ -n "$(patch_header "$p" $field)" ] || die "$p: no $field: line"
 	done
@@ -83,11 +90,25 @@ check_owners() {
 	[ -z "$early" ] || die "$early"
 }
 
+# Each group has a number and a name of its own, and each patch is in a group.
+check_groups() {
+	[ -d "$top/series" ] || return 0
+	stray=$(cd "$top/series" && find . -name '*.patch' \
+		! -path './[1-9]-[a-z]*/*.patch' | head -n 1)
+	[ -z "$stray" ] ||
+		die "$top/series/${stray#./}: not in a group's directory, series/N-NAME"
+	for part in 1 2-; do
+		twice=$(group_dirs | cut -d - -f "$part" | LC_ALL=C sort | uniq -d | head -n 1)
+		[ -z "$twice" ] || die "$top/series: two groups are $twice"
+	done
+}
+
 check_series() {
 	: >"$tmp/adds"
 	: >"$tmp/touched"
-	for p in "$top"/series/[0-9]*.patch; do
-		[ ! -e "$p" ] || check_patch "$p"
+	check_groups
+	for p in $(patches); do
+		check_patch "$p"
 	done
 	check_owners
 }
@@ -136,6 +157,7 @@ commit() {
 		patch_header "$1" Subject
 		echo
 		patch_body "$1" | sed '/^Adds: /d'
+		[ -n "$mail" ] || printf '\nGroup: %s\n' "$(patch_group "$1")"
 	} | git stripspace >"$tmp/message"
 	kgit commit-tree -p "$2" -F "$tmp/message" "$(kgit write-tree)"
 }
@@ -148,8 +170,7 @@ compose() {
 	kgit read-tree base
 	head=$(kgit rev-parse base^0)
 	count=0
-	for p in "$top"/series/[0-9]*.patch; do
-		[ -e "$p" ] || continue
+	for p in $(patches); do
 		patch_hunks "$p" >"$tmp/hunks"
 		if [ -s "$tmp/hunks" ]; then
 			kgit apply --cached --whitespace=nowarn "$tmp/hunks" \
@@ -178,9 +199,10 @@ check_tree() {
 		die "$linux has uncommitted changes (${dirty#???}) and the series has changed: commit, then $hint"
 }
 
-print=''
+print='' mail=''
 case ${1:-} in
 -p) print=1 ;;
+-m) print=1 mail=1 ;;
 -h | --help) usage; exit 0 ;;
 '') ;;
 *) usage >&2; exit 2 ;;

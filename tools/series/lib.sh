@@ -61,8 +61,40 @@ overlay_files() (
 	fi | LC_ALL=C sort -u
 )
 
-# These print the parts of a patch file: a field of the header, the message with its
-# Adds: lines, the files that it adds, and the hunks.
+# The directories series/N-NAME are the groups, in the order in which they are mailed.
+# This prints them without series/, one a line.
+group_dirs() (
+	cd "$top/series" 2>/dev/null || exit 0
+	for d in [1-9]-*; do
+		[ ! -d "$d" ] || echo "$d"
+	done
+)
+
+# Prints the names of the groups on one line.
+group_names() { group_dirs | cut -d - -f 2- | paste -s -d ' '; }
+
+# group_dir NAME: print the directory of the group; fail if there is none.
+group_dir() {
+	for d in "$top"/series/[1-9]-"$1"; do
+		[ -d "$d" ] || return 1
+		echo "${d##*/}"
+	done
+}
+
+# group_commits NAME: print the commits of the group, the first one first. compose.sh
+# tells each commit its group by a line "Group: NAME".
+group_commits() { kgit rev-list --reverse --grep="^Group: $1\$" base..HEAD; }
+
+# Prints the patches in the order of the series, one a line.
+patches() {
+	for p in "$top"/series/[1-9]-*/[0-9]*.patch; do
+		[ ! -e "$p" ] || echo "$p"
+	done
+}
+
+# These print the parts of a patch file: its group, a field of the header, the message
+# with its Adds: lines, the files that it adds, and the hunks.
+patch_group() { basename "$(dirname "$1")" | cut -d - -f 2-; }
 patch_header() { sed -n -e '/^$/q' -e "s/^$2: //p" "$1"; }
 patch_body() { sed -e '1,/^$/d' -e '/^---$/,$d' "$1"; }
 patch_adds() { patch_body "$1" | sed -n 's/^Adds: *//p'; }
@@ -96,7 +128,7 @@ save_state() {
 
 patch_sums() (
 	cd "$top" || exit
-	for p in series/[0-9]*.patch; do
-		[ ! -e "$p" ] || sha256sum "$p"
+	for p in $(patches); do
+		sha256sum "${p#"$top"/}"
 	done
 )

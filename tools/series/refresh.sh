@@ -12,10 +12,14 @@ usage() {
 	cat <<USAGE
 usage: $me [-n]
 
-Writes each commit after the base in $linux to series/, and the files
-that it adds to their places in the repository, as the last commit leaves them.
-It removes patches and files that the commits no longer have. It checks
-everything before it writes anything.
+Writes each commit after the base in $linux to the directory of its
+group, series/N-NAME, and the files that it adds to their places in the
+repository, as the last commit leaves them. It removes patches and files that
+the commits no longer have. It checks everything before it writes anything.
+
+A line "Group: NAME" in the commit's message says to which group it belongs.
+Without one it belongs to the group of the commit before it. To move a commit to
+another group, move it there in the order of the commits and change that line.
 
   -n   write nothing; tell, by the exit status too, whether there is anything to write
 USAGE
@@ -23,9 +27,33 @@ USAGE
 
 # The message must survive being written to a patch file and read back.
 check_message() {
-	if kgit log -1 --format=%B "$1" | grep -q -E '^(---$|Adds: )'; then
+	kgit log -1 --format=%B "$1" >"$tmp/message"
+	if grep -q -E '^(---$|Adds: )' "$tmp/message"; then
 		die "$name: a line of the message is '---' or begins with 'Adds: '"
 	fi
+	# git's squash leaves the lines of both commits.
+	[ "$(grep '^Group:' "$tmp/message" | LC_ALL=C sort -u | wc -l)" -le 1 ] ||
+		die "$name: the message has more than one group"
+}
+
+# place COMMIT: set $dir to the directory of its group and $number to its place there.
+# Both have those of the commit before it.
+place() {
+	before=$dir
+	commit_is=$(kgit log -1 --format='%h (%s)' "$1")
+	group=$(kgit log -1 --format=%B "$1" | sed -n -e 's/^Group: *//p' | head -n 1)
+	if [ -n "$group" ]; then
+		dir=$(group_dir "$group") ||
+			die "$commit_is: Group: $group: there is no series/N-$group; groups: $(group_names)"
+	elif [ -n "$dir" ]; then
+		say "note: $commit_is: no Group: line, goes to $dir, like the commit before it"
+	else
+		die "$commit_is: no Group: line, and no commit before it; groups: $(group_names)"
+	fi
+	[ "$dir" = "$before" ] || number=0
+	number=$((number + 1))
+	[ -z "$before" ] || [ "${dir%%-*}" -ge "${before%%-*}" ] ||
+		die "$commit_is: belongs to $dir but comes after a commit of $before: move it, or change its Group: line"
 }
 
 check_history() {
@@ -47,23 +75,27 @@ hunks() {
 		sed -e 1d -e '/^index [0-9a-f]*\.\.[0-9a-f]*/d'
 }
 
-# write_patch COMMIT NUMBER: write one patch, and the files that it adds as the last
-# commit leaves them, below $tmp/new.
+# write_patch COMMIT: write one patch, and the files that it adds as the last commit
+# leaves them, below $tmp/new.
 write_patch() {
+	place "$1"
 	name=$(kgit log -1 --format=%f "$1" | cut -c 1-52)
-	name=$(printf '%04d-%s.patch' "$2" "${name%[-.]}")
+	name=$dir/$(printf '%04d-%s.patch' "$number" "${name%[-.]}")
 	check_message "$1"
 	kgit diff-tree -r --no-commit-id --no-renames --name-only \
 		--diff-filter=A "$1" >"$tmp/adds"
 	cat "$tmp/adds" >>"$tmp/added"
 	{
 		kgit log -1 --format='From: %an <%ae>%nDate: %aD%nSubject: %s%n' "$1"
-		kgit log -1 --format=%b "$1" | git stripspace
-		[ ! -s "$tmp/adds" ] || [ -z "$(kgit log -1 --format=%b "$1")" ] || echo
+		kgit log -1 --format=%b "$1" | sed '/^Group:/d' | git stripspace >"$tmp/body"
+		cat "$tmp/body"
+		[ ! -s "$tmp/adds" ] || [ ! -s "$tmp/body" ] || echo
 		sed 's/^/Adds: /' "$tmp/adds"
 		echo ---
 		hunks "$1"
-	} >"$tmp/new/series/$name"
+	} >"$tmp/patch"
+	mkdir -p "$tmp/new/series/$dir"
+	mv "$tmp/patch" "$tmp/new/series/$name"
 	while read -r path; do
 		mkdir -p "$tmp/new/${path%/*}"
 		kgit show "HEAD:$path" >"$tmp/new/$path"
@@ -119,13 +151,12 @@ check_patches() {
 }
 
 write_all() {
-	mkdir -p "$top/series"
-	for p in "$top"/series/[0-9]*.patch; do
-		[ -e "$tmp/new/series/${p##*/}" ] || rm -f "$p"
+	for p in $(patches); do
+		[ -e "$tmp/new/${p#"$top"/}" ] || rm -f "$p"
 	done
-	for p in "$tmp"/new/series/*.patch; do
+	for p in "$tmp"/new/series/*/*.patch; do
 		[ -e "$p" ] || continue
-		cmp -s "$p" "$top/series/${p##*/}" || cp "$p" "$top/series/"
+		cmp -s "$p" "$top/${p#"$tmp"/new/}" || cp "$p" "$top/${p#"$tmp"/new/}"
 	done
 	while read -r path; do
 		mkdir -p "$top/${path%/*}"
@@ -159,10 +190,10 @@ make_tmp
 check_history
 mkdir -p "$tmp/new/series"
 : >"$tmp/added"
-number=0
+dir='' number=0 count=0
 for commit in $(kgit rev-list --reverse base..HEAD); do
-	number=$((number + 1))
-	write_patch "$commit" "$number"
+	write_patch "$commit"
+	count=$((count + 1))
 done
 
 # The new patches must make the same tree again.
@@ -183,4 +214,4 @@ if [ -s "$tmp/keep" ]; then
 else
 	save_state "$(series_hash)" "$head"
 fi
-say "$number patches; $(wc -l <"$tmp/take") other files written, $(wc -l <"$tmp/drop") removed"
+say "$count patches; $(wc -l <"$tmp/take") other files written, $(wc -l <"$tmp/drop") removed"

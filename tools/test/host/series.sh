@@ -41,6 +41,7 @@ tests='
 	overlay_file_is_changed_by_a_later_patch
 	overlay_file_changed_before_it_is_added_is_refused
 	patch_that_makes_a_file_is_refused
+	patch_outside_of_a_group_is_refused
 	local_work_survives_a_changed_series
 	refresh_gives_the_same_bytes
 	refresh_follows_a_new_commit
@@ -48,7 +49,16 @@ tests='
 	refresh_refuses_an_edit_in_both_places
 	refresh_writes_a_file_of_two_commits
 	adds_stay_out_of_the_commit_message
-	format_patch_is_am_clean
+	commits_tell_their_groups
+	refresh_moves_a_commit_to_another_group
+	refresh_puts_a_commit_without_group_with_the_one_before
+	refresh_refuses_an_unknown_group
+	refresh_refuses_groups_out_of_order
+	refresh_keeps_trailers
+	format_patch_numbers_each_group
+	format_patch_writes_one_group
+	format_patch_without_cover_letter_writes_single_mails
+	format_patch_refuses_what_is_not_in_the_series
 	format_patch_signs_off_only_when_asked
 	help_names_every_script
 '
@@ -68,14 +78,15 @@ fake_kernel() {
 	rm -rf "$k"
 }
 
-# A series of two patches: the first adds two files and changes the Makefile, and the
-# second changes gup.c.
+# A series of two groups, each of one patch: the first adds two files and changes the
+# Makefile, and the second changes gup.c.
 fake_series() {
-	mkdir -p "$REPO/series" "$REPO/mm" "$REPO/include/linux" "$REPO/lib"
+	core=$REPO/series/1-core more=$REPO/series/2-more
+	mkdir -p "$core" "$more" "$REPO/mm" "$REPO/include/linux" "$REPO/lib"
 	printf 'int block;\n' >"$REPO/mm/block.c"
 	printf '#!/bin/sh\n' >"$REPO/lib/block.sh"
 	chmod +x "$REPO/lib/block.sh"
-	cat >"$REPO/series/0001-mm-add-blocks.patch" <<'PATCH'
+	cat >"$core/0001-mm-add-blocks.patch" <<'PATCH'
 From: Jörg Example <joerg@example.org>
 Date: Thu, 1 Oct 2026 12:00:00 +0200
 Subject: mm: add blocks
@@ -95,7 +106,7 @@ diff --git a/mm/Makefile b/mm/Makefile
  obj-y += gup.o
 +obj-y += block.o
 PATCH
-	cat >"$REPO/series/0002-mm-gup-pin-blocks.patch" <<'PATCH'
+	cat >"$more/0001-mm-gup-pin-blocks.patch" <<'PATCH'
 From: Jörg Example <joerg@example.org>
 Date: Thu, 1 Oct 2026 13:00:00 +0200
 Subject: mm/gup: pin blocks
@@ -114,7 +125,8 @@ diff --git a/mm/gup.c b/mm/gup.c
  line 32 of gup
  line 33 of gup
 PATCH
-	printf 'mm: a series\n\nIts blurb.\n' >"$REPO/series/cover-letter.txt"
+	printf 'mm: a series\n\nIts blurb.\n' >"$core/cover-letter.txt"
+	printf 'mm: more of it\n\nIts blurb.\n' >"$more/cover-letter.txt"
 }
 
 # Each test that needs a repository and a tree gets fresh ones.
@@ -310,8 +322,8 @@ misapplied_patch_is_named_with_file_and_hunk() {
 	fresh
 	"$tools/series/base.sh"
 	unset LINUX_TARBALL
-	sed -i 's/^ line 29 of gup/ line 29 of another/' "$REPO"/series/0002*
-	fails '0002-mm-gup-pin-blocks.patch does not apply: mm/gup.c, hunk @@ -28,6' \
+	sed -i 's/^ line 29 of gup/ line 29 of another/' "$more"/0001*
+	fails '2-more/0001-mm-gup-pin-blocks.patch does not apply: mm/gup.c, hunk @@ -28,6' \
 		"$tools/series/compose.sh"
 	[ "$(kgit rev-parse HEAD)" = "$(kgit rev-parse base)" ]
 }
@@ -320,7 +332,7 @@ fuzz_is_refused() {
 	fresh
 	"$tools/series/base.sh"
 	unset LINUX_TARBALL
-	sed -i 's/^ line 28 of gup/ line 28 of another/' "$REPO"/series/0002*
+	sed -i 's/^ line 28 of gup/ line 28 of another/' "$more"/0001*
 	fails 'does not apply' "$tools/series/compose.sh"
 }
 
@@ -332,7 +344,7 @@ overlay_file_without_patch_is_refused() {
 
 overlay_file_of_two_patches_is_refused() {
 	composed
-	sed -i 's/^---$/Adds: mm\/block.c\n---/' "$REPO"/series/0002*
+	sed -i 's/^---$/Adds: mm\/block.c\n---/' "$more"/0001*
 	fails 'mm/block.c: named by more than one' "$tools/series/compose.sh"
 }
 
@@ -340,10 +352,10 @@ overlay_file_of_two_patches_is_refused() {
 overlay_file_that_the_kernel_ignores_is_refused() {
 	composed
 	echo >"$REPO/mm/block.o"
-	sed -i 's/^---$/Adds: mm\/block.o\n---/' "$REPO"/series/0002*
+	sed -i 's/^---$/Adds: mm\/block.o\n---/' "$more"/0001*
 	fails 'mm/block.o: ignored by the kernel' "$tools/series/compose.sh"
 	mv "$REPO/mm/block.o" "$REPO/mm/.block"
-	sed -i 's/block\.o$/.block/' "$REPO"/series/0002*
+	sed -i 's/block\.o$/.block/' "$more"/0001*
 	"$tools/series/compose.sh"
 }
 
@@ -352,26 +364,26 @@ overlay_file_is_changed_by_a_later_patch() {
 	composed
 	printf 'int brick;\n' >"$REPO/mm/block.c"
 	printf 'diff --git a/mm/block.c b/mm/block.c\n--- a/mm/block.c\n+++ b/mm/block.c\n@@ -1 +1 @@\n-int block;\n+int brick;\n' \
-		>>"$REPO/series/0002-mm-gup-pin-blocks.patch"
+		>>"$more/0001-mm-gup-pin-blocks.patch"
 	"$tools/series/compose.sh"
 	[ "$(kgit show HEAD:mm/block.c)" = 'int brick;' ]
 	[ "$(kgit show HEAD^:mm/block.c)" = 'int block;' ]
 	printf 'int else;\n' >"$REPO/mm/block.c"
-	fails '0002.*: not in mm/block.c' "$tools/series/compose.sh"
+	fails '2-more/0001.*: not in mm/block.c' "$tools/series/compose.sh"
 }
 
 overlay_file_changed_before_it_is_added_is_refused() {
 	composed
 	printf 'diff --git a/mm/block.c b/mm/block.c\n--- a/mm/block.c\n+++ b/mm/block.c\n@@ -1 +1 @@\n-int block;\n+int brick;\n' \
-		>>"$REPO/series/0001-mm-add-blocks.patch"
-	fails '0001.*changes mm/block.c, added by .*0001' "$tools/series/compose.sh"
+		>>"$core/0001-mm-add-blocks.patch"
+	fails '1-core/0001.*changes mm/block.c, added by .*1-core/0001' "$tools/series/compose.sh"
 }
 
 patch_that_makes_a_file_is_refused() {
 	composed
 	printf 'diff --git a/mm/x.c b/mm/x.c\nnew file mode 100644\n--- /dev/null\n+++ b/mm/x.c\n@@ -0,0 +1 @@\n+x\n' \
-		>>"$REPO/series/0002-mm-gup-pin-blocks.patch"
-	fails '0002.*new file mode' "$tools/series/compose.sh"
+		>>"$more/0001-mm-gup-pin-blocks.patch"
+	fails '2-more/0001.*new file mode' "$tools/series/compose.sh"
 }
 
 local_work_survives_a_changed_series() {
@@ -404,13 +416,13 @@ refresh_follows_a_new_commit() {
 	tree=$(kgit rev-parse 'HEAD^{tree}')
 	"$tools/series/refresh.sh"
 	cmp "$linux/lib/new.c" "$REPO/lib/new.c"
-	grep -q '^Adds: lib/new.c' "$REPO/series/0003-lib-more.patch"
+	grep -q '^Adds: lib/new.c' "$more/0002-lib-more.patch"
 	"$tools/series/compose.sh"
 	[ "$(kgit rev-parse 'HEAD^{tree}')" = "$tree" ]
 	kgit reset -q --hard HEAD^
 	"$tools/series/refresh.sh"
 	[ ! -e "$REPO/lib/new.c" ]
-	[ ! -e "$REPO/series/0003-lib-more.patch" ]
+	[ ! -e "$more/0002-lib-more.patch" ]
 }
 
 refresh_keeps_an_edit_in_the_repository() {
@@ -441,7 +453,7 @@ refresh_writes_a_file_of_two_commits() {
 	head=$(kgit log --format=%T base..HEAD)
 	"$tools/series/refresh.sh"
 	grep -q later "$REPO/mm/block.c"
-	grep -q '^+int later;' "$REPO/series/0003-mm-later.patch"
+	grep -q '^+int later;' "$more/0002-mm-later.patch"
 	FORCE=1 "$tools/series/compose.sh"
 	[ "$(kgit log --format=%T base..HEAD)" = "$head" ]
 }
@@ -449,18 +461,169 @@ refresh_writes_a_file_of_two_commits() {
 adds_stay_out_of_the_commit_message() {
 	composed
 	kgit log -1 --format=%B HEAD^ >"$tmp/out"
-	printf 'mm: add blocks\n\nA body of\ntwo lines.\n\nLink: https://example.org/\n\n' |
+	printf 'mm: add blocks\n\nA body of\ntwo lines.\n\nLink: https://example.org/\n\nGroup: core\n\n' |
 		diff - "$tmp/out"
 	[ "$(kgit log -1 --format='%an %aD' HEAD^)" = \
 		'Jörg Example Thu, 1 Oct 2026 12:00:00 +0200' ]
 }
 
-format_patch_is_am_clean() {
+# The order of the groups, and so of the patches, would be anything.
+patch_outside_of_a_group_is_refused() {
+	fresh
+	"$tools/series/base.sh"
+	unset LINUX_TARBALL
+	for bad in 0001-x.patch more/0001-x.patch 10-more/0001-x.patch; do
+		mkdir -p "$(dirname "$REPO/series/$bad")"
+		cp "$more"/0001* "$REPO/series/$bad"
+		fails "series/$bad: not in a group's directory" "$tools/series/compose.sh"
+		rm "$REPO/series/$bad"
+	done
+	mkdir "$REPO/series/1-other"
+	fails 'two groups are 1' "$tools/series/compose.sh"
+	mv "$REPO/series/1-other" "$REPO/series/3-core"
+	fails 'two groups are core' "$tools/series/compose.sh"
+}
+
+# regroup OLD NEW: change the Group: line of the last commit.
+regroup() {
+	kgit log -1 --format=%B | sed "s/^Group: $1\$/$2/" |
+		kgit commit -q --amend -F -
+}
+
+commits_tell_their_groups() {
+	composed
+	[ "$(kgit log --format=%B | grep '^Group:' | paste -s -d ' ')" = \
+		'Group: more Group: core' ]
+}
+
+# One that was moved in rebase -i, and its Group: line changed
+refresh_moves_a_commit_to_another_group() {
+	composed
+	tree=$(kgit rev-parse 'HEAD^{tree}')
+	regroup more 'Group: core'
+	"$tools/series/refresh.sh"
+	[ -e "$core/0002-mm-gup-pin-blocks.patch" ]
+	[ "$(cd "$REPO/series" && find . -name '*.patch' | wc -l)" = 2 ]
+	[ -e "$more/cover-letter.txt" ]
+	FORCE=1 "$tools/series/compose.sh"
+	[ "$(kgit rev-parse 'HEAD^{tree}')" = "$tree" ]
+}
+
+refresh_puts_a_commit_without_group_with_the_one_before() {
+	composed
+	regroup more ''
+	"$tools/series/refresh.sh" 2>"$tmp/out"
+	grep -q 'note:.*mm/gup: pin blocks.*no Group: line, goes to 1-core' "$tmp/out"
+	[ -e "$core/0002-mm-gup-pin-blocks.patch" ]
+	kgit log -1 --format=%B | grep -q '^Group: core$'
+}
+
+refresh_refuses_an_unknown_group() {
+	composed
+	regroup more 'Group: moer'
+	fails 'mm/gup: pin blocks.*no series/N-moer; groups: core more' \
+		"$tools/series/refresh.sh"
+	regroup moer 'Group: *'
+	fails 'no series/N-\*' "$tools/series/refresh.sh"
+	kgit reset -q --hard base
+	echo more >>"$linux/mm/memremap.c"
+	kgit commit -q -a -m 'mm: no group'
+	fails 'no Group: line, and no commit before it; groups: core more' \
+		"$tools/series/refresh.sh"
+	[ -e "$more/0001-mm-gup-pin-blocks.patch" ]
+}
+
+refresh_refuses_groups_out_of_order() {
+	composed
+	echo more >>"$linux/mm/memremap.c"
+	kgit commit -q -a -m "mm: late
+
+Group: core"
+	fails 'mm: late.*belongs to 1-core but comes after a commit of 2-more' \
+		"$tools/series/refresh.sh"
+	[ ! -e "$core/0002-mm-late.patch" ]
+}
+
+# Others would be lost: git commit --trailer puts its own next to Group:, and squash
+# leaves two of that.
+refresh_keeps_trailers() {
+	composed
+	kgit commit -q --amend --trailer 'Reviewed-by: A B <a@example.org>' -F - <<-MESSAGE
+	mm/gup: pin blocks
+
+	Why, and how.
+
+	Group: more
+
+	Fixes: 0123456789ab ("mm: blocks")
+	Group: more
+	MESSAGE
+	"$tools/series/refresh.sh"
+	sed -n '/^Why/,/^---/p' "$more"/0001* >"$tmp/out"
+	printf '%s\n' 'Why, and how.' '' 'Fixes: 0123456789ab ("mm: blocks")' \
+		'Reviewed-by: A B <a@example.org>' --- | diff - "$tmp/out"
+	before=$(kgit rev-parse HEAD)
+	FORCE=1 "$tools/series/compose.sh"
+	[ "$(kgit rev-parse HEAD)" = "$before" ]
+	kgit commit -q --amend -m 'mm: two' -m 'Group: core' -m 'Group: more'
+	fails 'mm-two.patch: the message has more than one group' "$tools/series/refresh.sh"
+}
+
+format_patch_numbers_each_group() {
 	composed
 	"$tools/series/format-patch.sh"
-	[ "$(find "$BUILD/patches" -name '*.patch' | wc -l)" = 3 ]
-	grep -q '^Subject: \[PATCH 0/2\] mm: a series' "$BUILD/patches/0000-cover-letter.patch"
-	grep -q '^base-commit: ' "$BUILD/patches/0000-cover-letter.patch"
+	cd "$BUILD/patches"
+	[ "$(find . -name '*.patch' | wc -l)" = 4 ]
+	grep -q '^Subject: \[PATCH 0/1\] mm: a series' 1-core/0000-cover-letter.patch
+	grep -q '^Subject: \[PATCH 0/1\] mm: more of it' 2-more/0000-cover-letter.patch
+	grep -q '^Subject: \[PATCH 1/1\] mm/gup: pin blocks' 2-more/0001*
+	grep -q "^base-commit: $(kgit rev-parse base)" 2-more/0000-cover-letter.patch
+	! grep -r '^prerequisite-patch-id' 1-core || return 1
+	grep -q '^prerequisite-patch-id: ' 2-more/0000-cover-letter.patch
+	! grep -r '^Group:' . || return 1
+	# The README tells to do this.
+	git -C "$linux" checkout -q --detach base
+	git -C "$linux" am -q --empty=drop "$PWD"/*/*.patch
+	[ "$(kgit rev-parse 'HEAD^{tree}')" = "$(kgit rev-parse 'series^{tree}')" ]
+	! kgit rev-parse -q --verify refs/heads/mail || return 1
+}
+
+format_patch_writes_one_group() {
+	composed
+	"$tools/series/format-patch.sh" more
+	[ ! -e "$BUILD/patches/1-core" ]
+	"$tools/series/format-patch.sh" core
+	[ -d "$BUILD/patches/1-core" ] && [ -d "$BUILD/patches/2-more" ]
+	fails 'no group moer, there are: core more' "$tools/series/format-patch.sh" moer
+	rm "$more/cover-letter.txt"
+	fails '2-more/cover-letter.txt: missing' "$tools/series/format-patch.sh" more
+}
+
+# Fixes go to different people.
+format_patch_without_cover_letter_writes_single_mails() {
+	composed
+	rm "$core/cover-letter.txt"
+	echo more >>"$linux/mm/memremap.c"
+	regroup more 'Group: core'
+	kgit commit -q -a -m "mm: more"
+	"$tools/series/refresh.sh"
+	"$tools/series/format-patch.sh"
+	[ "$(cat "$BUILD"/patches/*/*.patch | grep -c '^Subject: \[PATCH\] ')" = 3 ]
+	[ "$(cat "$BUILD"/patches/*/*.patch | grep -c '^base-commit: ')" = 3 ]
+	! grep -r -E '^(In-Reply-To|prerequisite-patch-id):' "$BUILD/patches" || return 1
+	echo again >>"$linux/mm/memremap.c"
+	kgit commit -q -a -m "mm: again"
+	"$tools/series/refresh.sh"
+	! "$tools/series/format-patch.sh" >"$tmp/out" 2>&1 || return 1
+	tail -n 1 "$tmp/out" |
+		grep '1-core has no cover-letter.txt, but git am does not take 0004-mm-again.patch by itself'
+}
+
+format_patch_refuses_what_is_not_in_the_series() {
+	composed
+	echo more >>"$linux/mm/memremap.c"
+	kgit commit -q -a -m "mm: more"
+	fails 'make refresh first' "$tools/series/format-patch.sh"
 }
 
 format_patch_signs_off_only_when_asked() {
@@ -469,8 +632,8 @@ format_patch_signs_off_only_when_asked() {
 	if grep -r Signed-off-by "$BUILD/patches" "$REPO/series"; then
 		return 1
 	fi
-	SIGNOFF=1 "$tools/series/format-patch.sh"
-	grep -q '^Signed-off-by: Tester <tester@example.org>' "$BUILD"/patches/0001*
+	SIGNOFF=1 "$tools/series/format-patch.sh" core
+	grep -q '^Signed-off-by: Tester <tester@example.org>' "$BUILD"/patches/1-core/0001*
 }
 
 help_names_every_script() {

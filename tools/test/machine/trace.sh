@@ -57,8 +57,12 @@ node_pinned() {
 		"/sys/devices/system/node/node$(cat $dax_dev/numa_node)/vmstat"
 }
 
+no_spare_pages() { [ "$(dax_pool memmap_bytes)" = "$bytes" ]; }
+
 shows_the_kernels() {
 	dax_idle 10 || { echo "$(dax_pool live) blocks are live"; return 1; }
+	# Ageing gives the pages of blocks that have gone back.
+	within 10 no_spare_pages || { echo "memmap_bytes stays $(dax_pool memmap_bytes)"; return 1; }
 	# Others on the node may pin meanwhile, so its count lies between two readings.
 	before=$(node_pinned)
 	shown=$("$mm" -j dax0.0) || return 1
@@ -92,8 +96,28 @@ counted_by_bpftrace() {
 		{ echo "not $nr: $(tail -n 1 "$tmp/counted")"; return 1; }
 }
 
-ktap_plan 4
+# Whatever a pin allocates must not have a process killed for it: GFP_KERNEL comes with
+# __GFP_RETRY_MAYFAIL (or NORETRY, of a debugging aid). DIRECT_MAP as for dax_bind.
+no_oom_flags() {
+	dax_bind transient 2097152 "$1"
+	(cd "$tmp" && trace-cmd record -q -T -e kmem:mm_page_alloc -e kmem:kmalloc \
+		-e kmem:kmem_cache_alloc -o gfp.dat \
+		python3 "$tools/bench/bench.py" read /dev/nullb0 $DAX 64 100) \
+		>"$tmp/gfp.log" 2>&1 || { tail -n 1 "$tmp/gfp.log"; return 1; }
+	# An event is followed by its stack, a line each.
+	trace-cmd report -q -i "$tmp/gfp.dat" 2>"$tmp/gfp.log" | awk '
+		/gfp_flags=/ { sub(/.*gfp_flags=/, ""); flags = $1 }
+		/=> transient_memmap_populate/ { print flags; flags = "twice" }' >"$tmp/gfp"
+	[ -s "$tmp/gfp" ] || { echo 'no pin allocated anything'; return 1; }
+	sort "$tmp/gfp" | uniq -c | sed 's/^ */# /'
+	! grep GFP_KERNEL "$tmp/gfp" | grep -v -e __GFP_RETRY_MAYFAIL -e __GFP_NORETRY
+}
+
+ktap_plan 6
+ktap_check 'what a pin allocates invokes no OOM killer' no_oom_flags static
+ktap_check 'nor with a transient direct map' no_oom_flags transient
 dax_bind transient
+bytes=$(dax_pool memmap_bytes)
 ktap_check 'populate and free, as often as the statistics say' come_and_go
 ktap_check 'bpftrace counts as many' counted_by_bpftrace
 ktap_check 'transient_memmap shows what the kernel tells' shows_the_kernels

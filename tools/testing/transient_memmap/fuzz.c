@@ -107,7 +107,7 @@ static void check_waiters(struct transient_pool *pool)
 	struct pool_waiter *w;
 
 	list_for_each_entry(w, &pool->waiters, list)
-		EXPECT(pool_live(pool) >= pool->cap ||
+		EXPECT(pool_live(pool) >= pool->limits[TRANSIENT_MEMMAP_CAP] ||
 		       (w->needs_page && !pool->nr_spare));
 }
 
@@ -165,7 +165,7 @@ static void do_register(int slot, int nth_alloc)
 	if (err)
 		return;
 	model[slot].pgmap = pgmap;
-	model[slot].cap = pgmap->transient_pool->cap;
+	model[slot].cap = transient_memmap_get_limit(pgmap, TRANSIENT_MEMMAP_CAP);
 	model[slot].peak = 0;
 	model[slot].failed = 0;
 	model[slot].longterm = false;
@@ -176,6 +176,7 @@ static void do_register(int slot, int nth_alloc)
 static void do_unregister(int slot)
 {
 	struct dev_pagemap *pgmap = model[slot].pgmap;
+	int i;
 
 	if (!pgmap || depth)
 		return;
@@ -195,6 +196,8 @@ static void do_unregister(int slot)
 	}
 	depth = 0;
 	model[slot].pgmap = NULL;
+	for (i = 0; i < NR_BLOCKS; i++)
+		expect_absent(block_pfn(slot, i));
 }
 
 static void hold(int slot, int block, struct page *page)

@@ -3,6 +3,8 @@
 #ifndef _TRANSIENT_MEMMAP_HARNESS_H
 #define _TRANSIENT_MEMMAP_HARNESS_H
 
+#include <sys/syscall.h>
+
 #include "shim.h"
 
 #define BLOCK_NR	BIT(TRANSIENT_BLOCK_ORDER)
@@ -15,22 +17,67 @@
 #define stat_of(pgmap, stat)	\
 	transient_memmap_stat(pgmap, TRANSIENT_MEMMAP_##stat)
 #define set_limit(pgmap, limit, value)	\
-	EXPECT(!transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_##limit, value))
+	EXPECT(!transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_##limit, \
+					   value))
 
 static int nr_failures;
 /* Those of the test at hand: in the direct map while pinned? For which node? */
 static bool direct_map_variant;
 static int range_nid;
 
-#define EXPECT(cond)							\
+#define expect(ok, fmt, ...)						\
 ({									\
-	bool __ok = (cond);						\
+	bool __ok = (ok);						\
 									\
 	if (!__ok && __atomic_fetch_add(&nr_failures, 1, 0) < 20)	\
-		printf("# %s:%d: not so: %s\n", __FILE__, __LINE__,	\
-		       #cond);						\
+		printf("# %s:%d: " fmt "\n", __FILE__, __LINE__,	\
+		       __VA_ARGS__);					\
 	__ok;								\
 })
+#define EXPECT(cond)	expect(cond, "not so: %s", #cond)
+#define EXPECT_EQ(left, right)						\
+({									\
+	long __left = (left), __right = (right);			\
+									\
+	expect(__left == __right, "%s is %ld, not %s, %ld", #left,	\
+	       __left, #right, __right);				\
+})
+
+/* Time, which stands still unless it is told to go on */
+
+/* Blocks may be freed with some delay, which is shorter than this. */
+#define SOON	2UL
+
+static inline bool soon(void)
+{
+	struct work_struct *w;
+
+	list_for_each_entry(w, &wq_pending, entry)
+		if (time_after_eq(now() + SOON, w->due))
+			return true;
+	return false;
+}
+
+/* Let the workers do what is due, or will be soon. */
+static inline void settle(void)
+{
+	guard(wq)();
+	while (wq_running || soon()) {
+		if (wq_running || wq_next()) {
+			pthread_cond_broadcast(&wq.cond);
+			wq_wait();
+		} else {
+			__atomic_fetch_add(&wq_now, 1, __ATOMIC_RELAXED);
+		}
+	}
+}
+
+static inline void advance(unsigned long nr)
+{
+	settle();
+	tick(nr);
+	settle();
+}
 
 /* Registering, as memremap_pages() and memunmap_pages() do it */
 
@@ -82,6 +129,15 @@ static void unregister(struct dev_pagemap *pgmap)
 	remove_ranges(pgmap, pgmap->nr_range);
 }
 
+static void pgmap_add(struct dev_pagemap *pgmap, unsigned long pfn,
+		      unsigned long nr)
+{
+	struct range *range = &pgmap->ranges[pgmap->nr_range++];
+
+	range->start = PFN_PHYS(pfn);
+	range->end = PFN_PHYS(pfn + nr) - 1;
+}
+
 static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
 {
 	struct dev_pagemap *pgmap = calloc(1, sizeof(*pgmap));
@@ -89,9 +145,7 @@ static struct dev_pagemap *new_pgmap(unsigned long pfn, unsigned long nr)
 	pgmap->type = MEMORY_DEVICE_TRANSIENT;
 	pgmap->flags = direct_map_variant ? PGMAP_TRANSIENT_DIRECT_MAP : 0;
 	atomic_set(&pgmap->ref.count, 1);
-	pgmap->nr_range = 1;
-	pgmap->ranges[0].start = pfn * PAGE_SIZE;
-	pgmap->ranges[0].end = (pfn + nr) * PAGE_SIZE - 1;
+	pgmap_add(pgmap, pfn, nr);
 	return pgmap;
 }
 
@@ -105,7 +159,7 @@ static int register_pgmap(struct dev_pagemap *pgmap)
 		return err;
 	}
 	for (i = 0; i < pgmap->nr_range; i++) {
-		err = transient_memmap_check_range(&pgmap->ranges[i]);
+		err = transient_memmap_check_range(&pgmap->ranges[i], true);
 		if (err)
 			break;
 		set_pgmap(&pgmap->ranges[i], pgmap);
@@ -126,6 +180,19 @@ static int register_pgmap(struct dev_pagemap *pgmap)
 }
 
 /* Looking */
+
+/* Wait for what others do, while time stands still, or goes on. */
+#define poll_for(cond, between)						\
+({									\
+	int __n = 20000;						\
+	bool __is;							\
+									\
+	while (!(__is = (cond)) && __n--)				\
+		between;						\
+	__is;								\
+})
+#define eventually(cond)	poll_for(cond, usleep(200))
+#define wait_for(cond)		poll_for(cond, pass_time())
 
 /* Asks the page table. */
 static bool in_direct_map(unsigned long pfn)
@@ -163,6 +230,45 @@ static bool page_is_right(struct dev_pagemap *pgmap, unsigned long pfn)
 	       page_zonenum(page) == ZONE_DEVICE &&
 	       READ_ONCE(page->flags.f) & BIT(PG_reserved) &&
 	       atomic_read(&page->_mapcount) == -1;
+}
+
+/* Can it be read, or written? Asks the machine, not the pool. */
+static inline bool accessible(void *p, bool write)
+{
+	static int fds[2];
+	long len = sizeof(long);
+	char buf[sizeof(long)];
+	bool ret;
+
+	if (!fds[1] && pipe(fds))
+		abort();
+	if (syscall(SYS_write, fds[1], p, len) != len)
+		return false;
+	ret = syscall(SYS_read, fds[0], write ? p : buf, len) == len;
+	if (!ret && read(fds[0], buf, len) != len)
+		abort();
+	return ret;
+}
+
+#define has_struct_page(pfn)	accessible(pfn_to_page(pfn), false)
+#define is_writable(pfn)	accessible(pfn_to_page(pfn), true)
+#define has_table(pfn)		(page_tables[(pfn) / PAGES_PER_SECTION])
+
+static inline unsigned long backing(unsigned long pfn)
+{
+	pte_t *ptes = page_tables[pfn / PAGES_PER_SECTION];
+
+	return pte_page(ptes[pfn % PAGES_PER_SECTION / PER_PAGE]) - ram;
+}
+
+/* It can be read while it is unmapped; it is absent only after the flush. */
+static inline void expect_absent(unsigned long pfn)
+{
+	EXPECT(eventually(state_of(pfn) <= BLOCK_ABSENT));
+	EXPECT(!pfn_has_struct_page(pfn));
+	EXPECT(!transient_memmap_try_get(pfn));
+	EXPECT(!has_struct_page(pfn));
+	EXPECT(!in_direct_map(pfn));
 }
 
 /* Asks the pool's shrinker for blocks, as reclaim does */

@@ -21,11 +21,11 @@ max_ops=500000
 mutants() {
 	cat <<'LIST'
 served_in_order cache.c s/list_add_tail(&w.list/list_add(\&w.list/
-cap_limits_live cache.c s/pool_live(pool) >= pool->cap/pool_live(pool) > pool->cap/
+cap_limits_live cache.c s/pool_live(pool) >= pool->limits/pool_live(pool) > pool->limits/
 cap_limits_live internal.h s/^#define POOL_TIMEOUT.*/#define POOL_TIMEOUT (HZ \/ 2)/
-cap_limits_live cache.c s/!pool->cap || left <= 0/!pool->cap/
-cap_of_zero cache.c s/!pool->cap || left <= 0/left <= 0/
-raised_cap_serves cache.c /WRITE_ONCE(pool->cap, value)/{n;d}
+cap_limits_live cache.c s/\(!pool->limits.*\) || left <= 0/\1/
+cap_limits_live cache.c s/!pool->limits.* || left <= 0/left <= 0/
+served_in_order cache.c /WRITE_ONCE(pool->limits/{n;d}
 waits_for_a_dying cache.c /list_add(&page->lru, &list);/{n;d}
 waits_for_a_dying core.c s/pool_has_waiters() ? 0 : FREE_DELAY/FREE_DELAY/
 waits_for_a_dying core.c s/synchronize_rcu_expedited/synchronize_rcu/
@@ -34,18 +34,18 @@ takes_idle_blocks cache.c s/pool_drop(pool, CAP_BATCH, DROP_IDLE);/1;/
 gives_up_few cache.c s/CAP_BATCH	64/CAP_BATCH	512/
 idle_blocks_behind cache.c s/if (!dropped && !list_empty/if (0 \&\& !list_empty/
 share_one_limit core.c s/pool_get_page(pool, deadline);/pool_get_page(pool, jiffies + POOL_TIMEOUT);/
-fatal_signal core.c s/TASK_KILLABLE))/TASK_KILLABLE) \&\& 0)/
+waits_for_the_flush core.c s/TASK_KILLABLE))/TASK_KILLABLE) \&\& 0)/
 fatal_signal cache.c s/if (fatal_signal_pending(current))/if (0)/
 preempted_unpin cache.c s/^\t\t\ttransient_free_soon();//
 time_may_pass cache.c s/schedule_timeout(min(left, RETRY_PERIOD))/schedule_timeout(deadline - jiffies)/
-peak_is cache.c s/= max(pool_live(pool),/= max(pool_live(pool) - 1,/
-counts_each_object cache.c s/shrinker_alloc(0,/shrinker_alloc(SHRINKER_NUMA_AWARE,/
+cap_limits_live cache.c s/= max(pool_live(pool),/= max(pool_live(pool) - 1,/
+counted_once cache.c s/shrinker_alloc(0,/shrinker_alloc(SHRINKER_NUMA_AWARE,/
 makes_memory_free cache.c s/pool->tight = true/pool->tight = false/
 makes_memory_free cache.c /^\tif (nr)$/{N;s/transient_free_soon();/;/}
 neighbours_are_not core.c s/gup_flags & FOLL_HWPOISON ? -EHWPOISON : -EFAULT/-EHWPOISON/
 neighbours_are_not core.c s/block_set_state(sec, pfn, BLOCK_LIVE);$/;/
 poison_counts_in core.c s/state == BLOCK_LIVE && block_is_poisoned(pfn)/0/
-neighbours_are_not core.c s/GFP_KERNEL | __GFP_NOFAIL/GFP_KERNEL/
+noted_without_memory core.c s/GFP_KERNEL | __GFP_NOFAIL/GFP_KERNEL/
 longterm_pins core.c s/(gup_flags & FOLL_LONGTERM)/0/
 pools_share_a_flush core.c s/^\t\tlist_add(&page->lru, pages);/&{static void *l; if (l != page_pool(page)) atomic_long_inc(\&transient_nr_flushes); l = page_pool(page);}/
 share_a_flush core.c s/^\t\tlist_add(&page->lru, pages);/&atomic_long_inc(\&transient_nr_flushes);/
@@ -56,9 +56,10 @@ waiting_for_memory cache.c s/^\t\t\tcontinue;/\t\t\tbreak;/
 waiting_for_memory cache.c s/if (w->needs_page)/if (0)/
 last_unpin_gives cache.c s/queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);/;/
 in_an_interrupt core.c s/if (llist_add(folio_to_link(folio), &dying))/transient_memmap_stat(folio->pgmap, 0);&/
-reader_keeps core.c s/^\t\tsynchronize_rcu();/\t\t;/
-revives_a_hidden core.c s/^\tfolio_set_count(folio, 2);$/\tfolio_set_count(folio, 1);/
-revives_a_hidden core.c s/BLOCK_HIDDEN) {/BLOCK_HIDDEN \&\& 0) {/
+revives_a_dying core.c s/^\t\tsynchronize_rcu();/\t\t;/
+revives_a_dying core.c s/^\tfolio_set_count(folio, 2);$/\tfolio_set_count(folio, 1);/
+revives_a_dying core.c s/BLOCK_HIDDEN) {/BLOCK_HIDDEN \&\& 0) {/
+died_again_waits core.c s/if (sec->state\[block_index(pfn)\] != BLOCK_HIDDEN)/if (folio_ref_count(folio))/
 block_dies_again core.c s/^\t\t\ttransient_memmap_free_folio(folio);//
 waits_for_the_flush core.c s/ || state == BLOCK_UNMAPPED//
 waits_for_the_flush core.c s/flush_tlb_kernel_range(start, end)/(void)start/
@@ -67,24 +68,26 @@ neighbours_are_not core.c s/block_pinnable(pfn) &&/pfn_block_state(pfn) >= BLOCK
 shared_tails core.c s/mk_pte(pool->tails, PAGE_KERNEL_RO)/mk_pte(pool->tails, PAGE_KERNEL)/
 ranges_node cache.c s/alloc_pages_node(pool->nid, gfp, 0)/alloc_pages_node(0, gfp, 0)/
 kept_block_serves cache.c s/INIT_LIST_HEAD(&page->lru);//
-idle_pool_empties cache.c s/again |= pool_age(pool)/pool_age(pool)/
-idle_pool_empties cache.c s/return READ_ONCE(pool->nr_cached);/return true;/
+until_it_is_idle cache.c s/again |= pool_age(pool)/pool_age(pool)/
+ageing_takes_two cache.c s/return READ_ONCE(pool->nr_cached);/return true;/
 in_use_does_not_age cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
-second_chance cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
-cache_limits cache.c s/return LRU_REMOVED;/return LRU_REMOVED;/;s/pool_trim_cache(pool);$//
-blocks_of_all_nodes cache.c s/^\tpool_trim_cache(pool);//
+prefers_those_in_use cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
+cache_limits cache.c s/pool_walk(pool, nr - cache, DROP_ANY);/break;/
+cache_limits cache.c s/if (pool->nr_cached >= pool->limits.*/if (0)/
+blocks_of_all_nodes cache.c s/pool_walk(pool, nr - cache, DROP_ANY);/break;/
 registration_unwinds table.c s/^\t\tkfree(sec);//
 registration_unwinds table.c s/vmemmap_free(addr, addr + PMD_SIZE, NULL);//
 share_a_section table.c s/if (--sec->nr_ranges)/if (0)/
 tables_are_complete pgmap.c s/if (pool_init_cache(pool))/if (pool_init_cache(pool) || (pool->table_bytes = SZ_64M, 0))/
-of_another table.c s/if (part_is_transient(pfn, next)) {/if (0) {/
-of_another table.c s/if (valid_section(__pfn_to_section(pfn))) {/if (0) {/
+bad_range table.c s/if (transient && part_is_transient(pfn, next)) {/if (0) {/
+one_kind_of table.c s/if (transient ? valid_section(ms) :/if (transient ? 0 :/
+one_kind_of table.c s/ms && rcu_access_pointer(ms->transient)) {/0) {/
 others_are_left core.c s/if (!pfn_is_transient(pfn))$/if (0)/
 direct_map_has core.c s/pmd_clear(sec->direct + block_index(pfn))/(void)0/
 direct_map_wants direct_map.c s/if (!IS_ALIGNED(start | end, PAGES_PER_TABLE)) {/if (0) {/
-drops_kept_blocks pgmap.c s/transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_CACHE, 0);//
+follows_last_unpin pgmap.c s/transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_CACHE, 0);//
 waits_for_pins_and pgmap.c s/wait_for_completion_state(&pgmap->done, TASK_IDLE);//
-sysfs_shows cache.c s/case TRANSIENT_MEMMAP_CACHE:/case NR_TRANSIENT_MEMMAP_LIMITS:/
+sysfs_shows pgmap.c s/set_limit(kobj_pgmap(kobj), attr - limit_attrs,/set_limit(kobj_pgmap(kobj), 0,/
 LIST
 }
 
@@ -105,9 +108,9 @@ peak_wrong cache.c s/= max(pool_live(pool),/= max(stats[TRANSIENT_MEMMAP_POPULAT
 poison_ignored core.c s/else if (xa_load(&poisoned_pfns, pfn))/else if (0)/
 poison_ignored core.c s/state == BLOCK_LIVE && block_is_poisoned(pfn)/0/
 poison_ignored core.c s/^\tif (!sec)$/\tif (!sec || !pgmap_array[pfn \/ 512] || pgmap_array[pfn \/ 512]->ref.dying)/
-cap_overrun cache.c s/pool_live(pool) >= pool->cap/pool_live(pool) > pool->cap/
+cap_overrun cache.c s/pool_live(pool) >= pool->limits/pool_live(pool) > pool->limits/
 waiter_not_served cache.c /list_add(&page->lru, &list);/{n;d}
-waiter_not_served cache.c /WRITE_ONCE(pool->cap, value)/{n;d}
+waiter_not_served cache.c /WRITE_ONCE(pool->limits/{n;d}
 failed_alloc_leaks table.c s/^\t\tkfree(sec);//
 failed_alloc_leaks table.c s/vmemmap_free(addr, addr + PMD_SIZE, NULL);//
 failed_alloc_leaks cache.c /^err_spare:/{n;d}

@@ -78,6 +78,7 @@ enum memory_type { MEMORY_DEVICE_GENERIC, MEMORY_DEVICE_TRANSIENT };
 
 typedef int vm_fault_t;
 struct workqueue_struct;
+struct vm_area_struct;
 struct rcu_head {};
 struct range { u64 start, end; };
 struct vm_fault { void *vma; unsigned long address; unsigned int flags; };

@@ -27,7 +27,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -997,75 +996,6 @@ TEST_F_TIMEOUT(gup, fork_shares_the_memory, TIMEOUT)
 	EXPECT_EQ(same(mem, PAGE, 9), PAGE);
 }
 
-/* Nobody could look into a VM from outside with process_vm_readv(). */
-TEST_F_TIMEOUT(gup, process_vm_access_works, TIMEOUT)
-{
-	static char buf[3 * PAGE];
-	char *at = self->s.mem + BLOCK - PAGE + 123;
-	struct iovec local = { buf, sizeof(buf) }, remote = { at, sizeof(buf) };
-	pid_t pid;
-
-	fill(at, sizeof(buf), 10);
-	pid = fork();
-	ASSERT_GE(pid, 0);
-	if (!pid) {
-		pause();
-		_exit(0);
-	}
-	EXPECT_EQ(process_vm_readv(pid, &local, 1, &remote, 1, 0),
-		  (ssize_t)sizeof(buf));
-	EXPECT_EQ(same(buf, sizeof(buf), 10), sizeof(buf));
-
-	fill(buf, sizeof(buf), 11);
-	EXPECT_EQ(process_vm_writev(pid, &local, 1, &remote, 1, 0),
-		  (ssize_t)sizeof(buf));
-	EXPECT_EQ(same(at, sizeof(buf), 11), sizeof(buf));
-	kill(pid, SIGKILL);
-	wait_exit(pid);
-}
-
-/* A debugger could not show a VMM's guest memory. */
-TEST_F_TIMEOUT(gup, debugger_access_works, TIMEOUT)
-{
-	static char buf[3 * PAGE];
-	char *at = self->s.mem + BLOCK - PAGE, path[64];
-	long word;
-	int fd, status;
-	pid_t pid;
-
-	fill(at, sizeof(buf), 12);
-	pid = fork();
-	ASSERT_GE(pid, 0);
-	if (!pid) {
-		ptrace(PTRACE_TRACEME, 0, 0, 0);
-		raise(SIGSTOP);
-		_exit(0);
-	}
-	ASSERT_EQ(waitpid(pid, &status, 0), pid);
-	ASSERT_TRUE(WIFSTOPPED(status));
-
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	ASSERT_GE(fd, 0);
-	EXPECT_EQ(pread(fd, buf, sizeof(buf), (off_t)at), (ssize_t)sizeof(buf));
-	EXPECT_EQ(same(buf, sizeof(buf), 12), sizeof(buf));
-	fill(buf, sizeof(buf), 13);
-	EXPECT_EQ(pwrite(fd, buf, sizeof(buf), (off_t)at), (ssize_t)sizeof(buf));
-	EXPECT_EQ(same(at, sizeof(buf), 13), sizeof(buf));
-	close(fd);
-
-	errno = 0;
-	word = ptrace(PTRACE_PEEKDATA, pid, at + 8, 0);
-	EXPECT_EQ(errno, 0);
-	EXPECT_EQ(memcmp(&word, at + 8, sizeof(word)), 0);
-	EXPECT_EQ(ptrace(PTRACE_POKEDATA, pid, at + 8, ~word), 0);
-	word = ~word;
-	EXPECT_EQ(memcmp(&word, at + 8, sizeof(word)), 0);
-
-	kill(pid, SIGKILL);
-	wait_exit(pid);
-}
-
 static int uring_register(struct io *io, struct iovec *iov)
 {
 	return syscall(__NR_io_uring_register, io->ring,
@@ -1092,25 +1022,6 @@ static int register_buffer(char *buf, size_t len)
 		uring_unregister(&io);
 	io_close(&io);
 	return err;
-}
-
-/* A pin for good would keep struct pages for good, beyond anybody's control. */
-TEST_F_TIMEOUT(gup, registered_buffer_is_refused, TIMEOUT)
-{
-	char *anon = mmap(NULL, MB, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	unsigned long populated = stat_of(&self->s, "populated");
-	int err;
-
-	err = register_buffer(anon, MB);
-	if (err)
-		SKIP(return, "io_uring: %s", strerror(-err));
-	EXPECT_EQ(register_buffer(self->s.mem, MB), -EOPNOTSUPP);
-	EXPECT_EQ(stat_of(&self->s, "populated"), populated);
-
-	/* Nor by the fast path, when there are struct pages by chance. */
-	EXPECT_EQ(pread(self->disk, self->s.mem, MB, 0), MB);
-	EXPECT_EQ(register_buffer(self->s.mem, MB), -EOPNOTSUPP);
 }
 
 /* Splicing guest memory would bring garbage, or lose count of what it holds. */
@@ -1202,28 +1113,6 @@ TEST_F_TIMEOUT(gup, guest_faults_populate_nothing, TIMEOUT)
 	EXPECT_EQ(why, NULL) TH_LOG("%s", why);
 	guest_destroy(&g);
 	EXPECT_EQ(stat_of(s, "populated"), populated + 2);
-}
-
-/* Each guest that is told the time would keep a block, or have no time. */
-TEST_F_TIMEOUT(gup, guest_is_told_the_time_without_struct_pages, TIMEOUT)
-{
-	struct space *s = &self->s;
-	unsigned long populated = stat_of(s, "populated");
-	const char *why;
-	struct guest g;
-
-	if (access("/dev/kvm", R_OK | W_OK))
-		SKIP(return, "no /dev/kvm");
-	ASSERT_TRUE(guest_create(&g, s->fd, s->mem, s->len));
-	why = guest_share(&g, &guest_pvclock);
-	EXPECT_EQ(why, NULL) TH_LOG("pvclock: %s", why);
-	guest_destroy(&g);
-
-	ASSERT_TRUE(guest_create(&g, s->fd, s->mem, s->len));
-	why = guest_share(&g, &guest_steal_time);
-	EXPECT_EQ(why, NULL) TH_LOG("steal time: %s", why);
-	guest_destroy(&g);
-	EXPECT_EQ(stat_of(s, "populated"), populated);
 }
 
 /* Moving a mapping would move I/O to other memory. */
