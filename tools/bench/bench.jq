@@ -109,8 +109,8 @@ def base_ratios:
 		 ratio("\($name | sub(" n=512"; "")) put"; ($b.patched | put_cost) / ($b.base | put_cost)))
 	else ratio("base fio \($b.base | job) \($b.base.memory)"; $b.base.iops / $b.patched.iops) end;
 
-# How cost grows. Those that are made of some blocks or sections have a part that is not:
-# it counts from $from on.
+# How cost grows. What is done for some blocks or sections has a part that is not: it
+# counts from $from on, where there are enough.
 def growth($against): of_kind("growth") | map(select(.against == $against));
 def spread($against; $from; $unit; $operation):
 	growth($against) | map(select(.operation == $operation and .n >= $from) | .[$unit]) |
@@ -118,7 +118,7 @@ def spread($against; $from; $unit; $operation):
 def growth_ratios: ("instructions", "ns") as $unit |
 	spread("live"; 1; $unit; "populate", "hit", "free"),
 	spread("live"; 100; $unit; "at the cap"),
-	spread("live"; 1000; $unit; "refused"),
+	spread("live"; 10000; $unit; "refused"),
 	spread("sections"; 1; $unit; "populate and free"),
 	(select($unit == "ns") | spread("live"; 1000; "ns"; "age"),
 	 spread("sections"; 64; "ns"; "register", "unregister"),

@@ -20,5 +20,6 @@ set title 'by sections that are registered (register, unregister: per section)'
 plot for [i=2:4] dir.'/sections.dat' using 1:i title columnheader(i)
 set title 'by threads that pin'
 set xrange [0.9:5]
+set xtics (1, 2, 4)
 plot for [i=2:3] dir.'/threads.dat' using 1:i title columnheader(i)
 unset multiplot
