@@ -17,7 +17,7 @@ export BUILD JOBS
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help deps deps-check preflight tree kernel kernel-debug shell demo test test-all guest guest-count \
-	bench bench-base bench-irqsoff size format-patch refresh check bisect clean distclean
+	bench bench-base bench-irqsoff growth size format-patch refresh check bisect clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -72,6 +72,11 @@ bench-base: kernel ## what the series costs those who don't use it
 	@tools/deps.sh bench
 	@tools/bench/bench.sh -l -b
 	@tools/bench/results.sh bench-base $(BUILD)/bench/base.txt
+
+growth: tree ## how cost grows with blocks, sections and threads, without a machine
+	@tools/deps.sh bench vm
+	@tools/bench/growth.sh -l
+	@tools/bench/results.sh growth $(BUILD)/bench/growth.txt
 
 bench-irqsoff: preflight tree ## how long interrupts are off in a pin: a kernel of its own
 	@tools/deps.sh bench

@@ -109,6 +109,21 @@ def base_ratios:
 		 ratio("\($name | sub(" n=512"; "")) put"; ($b.patched | put_cost) / ($b.base | put_cost)))
 	else ratio("base fio \($b.base | job) \($b.base.memory)"; $b.base.iops / $b.patched.iops) end;
 
+# How cost grows. What is done for some blocks or sections has a part that is not: it
+# counts from $from on, where there are enough.
+def growth($against): of_kind("growth") | map(select(.against == $against));
+def spread($against; $from; $unit; $operation):
+	growth($against) | map(select(.operation == $operation and .n >= $from) | .[$unit]) |
+	select(all) | ratio("growth \($against) \($operation) \($unit)"; max / min);
+def growth_ratios: ("instructions", "ns") as $unit |
+	spread("live"; 1; $unit; "populate", "hit", "free"),
+	spread("live"; 100; $unit; "at the cap"),
+	spread("live"; 10000; $unit; "refused"),
+	spread("sections"; 1; $unit; "populate and free"),
+	(select($unit == "ns") | spread("live"; 1000; "ns"; "age"),
+	 spread("sections"; 64; "ns"; "register", "unregister"),
+	 spread("threads"; 1; "ns"; "populate", "hit"));
+
 # $limits is the text of tools/bench/limits. $mine selects those that are measured.
 def parse_limits: split("\n") | map(select(test("^[^#]")) |
 	(capture("^(?<pattern>.*?)\\s+(?<op>[<>]=)\\s+(?<limit>[0-9.]+)\\s*$") //
@@ -177,6 +192,11 @@ def cycle_table: of_kind("cycle") as $all |
 	($all[] | [.memory, .reads, .populated, cycle_cost,
 	 (if .populated == 0 then null else
 	  (cycle_cost - $kept[.memory | sub(", cache 0"; "")]) * .reads / .populated end)]) | row;
+def growth_table($against; $unit): growth($against) |
+	(map(.operation) | reduce .[] as $o ([]; if index($o) then . else . + [$o] end)) as $operations |
+	[$against] + $operations,
+	(group_by(.n)[] | . as $row |
+	 [$row[0].n] + ($operations | map(. as $o | $row[] | select(.operation == $o) | .[$unit]))) | row;
 def irqsoff_worst($memory): map(select(.kind == "irqsoff" and .memory == $memory)) | max_by(.us);
 def irqsoff_ratios: ("4k", "2m") as $size | ratio("irqsoff \($size) transient/static";
 	irqsoff_worst("transient \($size)").us / irqsoff_worst("static \($size)").us);
@@ -202,3 +222,6 @@ def panel_2m: panel_gup("2m"; ["hit/static", "miss/static", "cache=0/static", "T
 def panel_4k: panel_gup("4k"; ["hit/static", "miss/static", "cache=0/static", "anonymous/static"]);
 def panel_fio: panel(["transient/static", "cache=0/static", "anonymous/static", "hugetlb/static"];
 	[("4k", "128k") as $bs | ("psync", "libaio", "io_uring") as $e | "\($e) \($bs)" | [sub("_"; "\\\\_"), "fio \(.)"]]);
+
+# growth.gnuplot draws these.
+def growth_panel($against): growth_table($against; "ns");

@@ -10,6 +10,8 @@ tools=$(cd "$(dirname "$0")/.." && pwd)
 . "$tools/series/lib.sh"
 # shellcheck source=tools/vm/programs.sh
 . "$tools/vm/programs.sh"
+# shellcheck source=tools/bench/lib.sh
+. "$tools/bench/lib.sh"
 
 usage() {
 	cat <<USAGE
@@ -37,7 +39,6 @@ USAGE
 }
 
 out=$BUILD/bench
-bench_jq() { jq -L "$tools/bench" "$@"; }
 
 # The lines of progress of a long step tell how many figures there are.
 progress() { echo "$(wc -l <"$out/$step/stdout" 2>/dev/null || echo 0) figures"; }
@@ -66,43 +67,6 @@ machine() {
 	*) die_with_log "$out/$step/stderr" "$step: the command in the machine failed" ;;
 	esac
 	[ -s "$out/$step/stdout" ] || die_with_log "$out/$step/stderr" "$step: no figures"
-}
-
-# aligned WIDTH: align tab-separated cells. The first is WIDTH wide, and those that
-# follow are aligned to the right.
-aligned() {
-	awk -F '\t' -v width="$1" '{
-		line = sprintf("%-*s", width, $1)
-		for (i = 2; i <= NF; i++)
-			line = line sprintf(" %13s", $i)
-		sub(/ +$/, "", line)
-		print line
-	}'
-}
-
-# table NAME WIDTH TITLE...: print a table of the figures in $json.
-table() {
-	name=$1 width=$2
-	shift 2
-	echo
-	printf '%s\n' "$@"
-	bench_jq -rs "include \"bench\"; $name" "$json" | aligned "$width"
-}
-
-# add_ratios NAME MINE: append the ratios of the figures in $json to it. MINE is a jq
-# condition that selects limits by name.
-add_ratios() {
-	bench_jq -cs --rawfile limits "$limits" \
-		"include \"bench\"; [$1] | judge(\$limits; $2)" \
-		"$json" >"$tmp/ratios" || die "the figures are not complete: see $json"
-	cat "$tmp/ratios" >>"$json"
-}
-
-report_ratios() {
-	table ratio_table 52 'Ratios, and the limits of tools/bench/limits'
-	echo
-	jq -rs '[.[] | select(.limit)] | (map(select(.verdict == "ok")) | length) as $ok |
-		"\(length) limits: \($ok) ok, \(length - $ok) missed"' "$json"
 }
 
 report_main() {
@@ -148,22 +112,11 @@ report_irqsoff() {
 }
 
 picture() {
-	command -v gnuplot >/dev/null || {
-		say 'gnuplot is missing (Debian: gnuplot-nox): no picture'
-		return 0
-	}
+	can_draw || return 0
 	for panel in 2m 4k fio; do
 		bench_jq -rs "include \"bench\"; panel_$panel" "$json" >"$tmp/$panel.dat"
 	done
-	gnuplot -e "dir='$tmp'" "$tools/bench/bench.gnuplot" >"$out/gnuplot.log" 2>&1 ||
-		die_with_log "$out/gnuplot.log" "no picture"
-	mv "$tmp/bench.svg" "$out/bench.svg"
-}
-
-# True without -l, or if all limits hold.
-limits_hold() {
-	[ -n "$strict" ] || return 0
-	jq -es 'map(select(.limit and .verdict != "ok")) | length == 0' "$json" >/dev/null
+	draw bench
 }
 
 bench_main() {
@@ -171,7 +124,7 @@ bench_main() {
 	machine smp "$kernel" smp scale
 	json=$out/bench.json
 	cat "$out/icount/stdout" "$out/smp/stdout" >"$json"
-	add_ratios ratios 'test("^(base|irqsoff) ") | not'
+	add_ratios ratios 'test("^(base|growth|irqsoff) ") | not'
 	report_main | tee "$out/bench.txt"
 	picture
 }

@@ -303,10 +303,11 @@ static inline bool queue_work_at(struct work_struct *w, unsigned long due,
 	if (!modify && __atomic_fetch_or(&w->pending, 0, __ATOMIC_SEQ_CST))
 		return false;
 	guard(wq)();
-	if (READ_ONCE(w->pending) && modify)
-		w->due = due;
-	if (READ_ONCE(w->pending))
+	if (READ_ONCE(w->pending)) {
+		if (modify)
+			w->due = due;
 		return false;
+	}
 	(void)xchg(&w->pending, 1);
 	w->due = due;
 	list_add_tail(&w->entry, &wq_pending);

@@ -144,6 +144,7 @@ static void check(void)
 	if (!depth) {
 		EXPECT(nr_memmap_pages == pages);
 		EXPECT(nr_pages == pages + spare + pools);
+		EXPECT(pools || !nr_objects);
 		EXPECT(!pool_has_waiters());
 	}
 }

@@ -34,7 +34,9 @@ static unsigned long nr_totalram = BIT(16);
 #define page_folio(p)			((struct folio *)compound_head(p))
 #define folio_pfn(folio)		page_to_pfn(&(folio)->page)
 #define pfn_valid(pfn)			false
+#ifndef FLAT_MACHINE
 #define page_address(p)	((void *)(direct_map + ((p) - ram) * PAGE_SIZE))
+#endif
 #define page_private(p)			((p)->private)
 #define set_page_private(p, v)		((p)->private = (v))
 #define page_to_nid(p)			((int)((p)->nid_zone >> 8))
@@ -89,6 +91,7 @@ static inline int folio_ref_add(struct folio *folio, int n)
 	return new;
 }
 
+#ifndef FLAT_MACHINE
 /* RAM's: _refcount says allocated, _mapcount how many PTEs and TLBs map it. */
 static inline struct page *alloc_pages_node(int nid, int gfp, int order)
 {
@@ -120,6 +123,7 @@ static inline void __free_page(struct page *page)
 	WARN_ON(atomic_add_return(-1, &page->_refcount));
 	__atomic_sub_fetch(&nr_pages, 1, 0);
 }
+#endif /* !FLAT_MACHINE */
 
 /* Page tables, which map for real; a TLB, which knows a page until the flush */
 #define pte_t				struct pte
@@ -143,6 +147,7 @@ static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT }
 #define vmemmap_index(addr, size) (((addr) - (unsigned long)vmemmap) / (size))
 #define pmd_off_k(addr)		(page_tables + vmemmap_index(addr, PMD_SIZE))
 
+#ifndef FLAT_MACHINE
 static inline void remap(unsigned long addr, pte_t pte)
 {
 	int none = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
@@ -186,6 +191,7 @@ static inline void pte_clear(void *mm, unsigned long addr, pte_t *ptep)
 	ptep->val = 0;
 	remap(addr, *ptep);
 }
+#endif /* !FLAT_MACHINE */
 
 static inline void flush_tlb(unsigned long i, unsigned long end)
 {
@@ -205,12 +211,16 @@ static inline void flush_begin(void)
 		before_flush();
 }
 
+#ifdef FLAT_MACHINE
+#include "flat.h"
+#else
 static inline void flush_tlb_kernel_range(unsigned long start,
 					  unsigned long end)
 {
 	flush_begin();
 	flush_tlb(vmemmap_index(start, PAGE_SIZE), vmemmap_index(end, PAGE_SIZE));
 }
+#endif /* !FLAT_MACHINE */
 
 /* The direct map's share of it, by block, and of which GiB it has something */
 static bool direct_tlb[NR_PFNS / PTRS_PER_PTE];

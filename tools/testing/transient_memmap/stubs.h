@@ -59,9 +59,11 @@
 #define PHYS_PFN(addr)			((unsigned long)(addr) >> PAGE_SHIFT)
 #define PFN_PHYS(pfn)			((unsigned long)(pfn) << PAGE_SHIFT)
 #define pfn_to_section_nr(pfn)		((pfn) / PAGES_PER_SECTION)
+#ifndef NR_SECTIONS
 #define NR_SECTIONS			8192UL /* 1 TiB */
-#define NR_PFNS				(NR_SECTIONS * PAGES_PER_SECTION)
 #define NR_RAM				4096
+#endif
+#define NR_PFNS				(NR_SECTIONS * PAGES_PER_SECTION)
 #define NR_NODES			8
 #define VMEMMAP_SIZE			(NR_SECTIONS * PMD_SIZE)
 #define msecs_to_jiffies(ms)		((ms) * HZ / 1000)
