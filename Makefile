@@ -19,7 +19,7 @@ export BUILD JOBS
 .PHONY: help deps deps-check preflight tree kernel kernel-debug shell demo test test-all guest guest-count \
 	bench bench-base bench-irqsoff growth size format-patch refresh check bisect clean distclean
 
-help: ## this list
+help:
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
 		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
