@@ -54,6 +54,7 @@ enum transient_block_state {
  * @state: enum transient_block_state of each block, written under @lock
  * @lock: also protects the reviving of blocks, and the page table entries of
  *	those that nobody populates
+ * @held: how many pages of each block are held, each as often as it is
  * @nr_ranges: how many ranges have blocks here, under mem_hotplug_lock
  * @ptes: the page table that maps the section's struct pages
  * @direct: its part of the page table that maps its memory, or NULL if that is
@@ -65,7 +66,8 @@ enum transient_block_state {
  */
 struct transient_section {
 	u8 state[BLOCKS_PER_SECTION];
-	spinlock_t lock; /* state, ptes, direct */
+	spinlock_t lock; /* state, held, ptes, direct */
+	unsigned int held[BLOCKS_PER_SECTION];
 	unsigned int nr_ranges;
 	pte_t *ptes;
 	pmd_t *direct;
@@ -132,6 +134,8 @@ static inline bool pgmap_is_transient(const struct dev_pagemap *pgmap)
 	return IS_ENABLED(CONFIG_TRANSIENT_MEMMAP) &&
 	       pgmap->type == MEMORY_DEVICE_TRANSIENT;
 }
+
+struct dev_pagemap *held_dev_pagemap(unsigned long pfn);
 
 /* For memremap_pages() */
 int transient_memmap_create_pool(struct dev_pagemap *pgmap, int nid);

@@ -53,6 +53,7 @@ enum transient_memmap_limit {
  * @TRANSIENT_MEMMAP_FAILED: pins refused because of the cap, or for want of
  *	memory
  * @TRANSIENT_MEMMAP_FLUSHES: TLB flushes for blocks of all pools together
+ * @TRANSIENT_MEMMAP_HELD: pages that are held, each as often as it is
  * @TRANSIENT_MEMMAP_BYTES: memory that struct pages and static tables take now
  */
 enum transient_memmap_stat {
@@ -63,6 +64,7 @@ enum transient_memmap_stat {
 	TRANSIENT_MEMMAP_FREED,
 	TRANSIENT_MEMMAP_FAILED,
 	TRANSIENT_MEMMAP_FLUSHES,
+	TRANSIENT_MEMMAP_HELD,
 	TRANSIENT_MEMMAP_BYTES,
 	/* private: */
 	NR_TRANSIENT_MEMMAP_STATS,
@@ -73,6 +75,8 @@ extern const char * const transient_memmap_stat_names[];
 #ifdef CONFIG_TRANSIENT_MEMMAP
 bool pfn_is_transient(unsigned long pfn);
 bool transient_direct_map_owns(unsigned long pfn);
+int transient_memmap_hold(unsigned long pfn, unsigned long nr);
+unsigned long transient_memmap_release(unsigned long pfn, unsigned long nr);
 unsigned long transient_memmap_get_limit(const struct dev_pagemap *pgmap,
 					 enum transient_memmap_limit limit);
 int transient_memmap_set_limit(struct dev_pagemap *pgmap,
@@ -92,6 +96,17 @@ static inline bool pfn_is_transient(unsigned long pfn)
 static inline bool transient_direct_map_owns(unsigned long pfn)
 {
 	return false;
+}
+
+static inline int transient_memmap_hold(unsigned long pfn, unsigned long nr)
+{
+	return -ENXIO;
+}
+
+static inline unsigned long transient_memmap_release(unsigned long pfn,
+						     unsigned long nr)
+{
+	return 0;
 }
 
 static inline int devm_transient_memmap_sysfs(struct device *dev,

@@ -755,6 +755,73 @@ SMALL_CASE(bad_range_is_refused)
 	unregister(pgmap);
 }
 
+/* If this fails, DMA costs struct pages, or is let into a bad page. */
+CASE(hold_populates_nothing)
+{
+	const unsigned long pfn = nth(0) + 5, nr = 2 * BLOCK_NR;
+
+	EXPECT_EQ(transient_memmap_hold(pfn, nr), 0);
+	EXPECT_EQ(transient_memmap_hold(pfn, 1), 0);
+	EXPECT_EQ(stat_of(pgmap, HELD), nr + 1);
+	EXPECT_EQ(stat_of(pgmap, POPULATED), 0);
+	EXPECT(!has_struct_page(pfn));
+
+	poison(nth(1) + 3);
+	EXPECT_EQ(transient_memmap_hold(nth(0), nr), -EFAULT);
+	EXPECT_EQ(transient_memmap_hold(nth(1) + 3, 1), -EFAULT);
+	EXPECT_EQ(transient_memmap_hold(nth(1) + 4, 1), 0);
+	EXPECT_EQ(stat_of(pgmap, HELD), nr + 2);
+	EXPECT_EQ(unpoison(nth(1) + 3), 0);
+
+	/* In other parts than they were taken */
+	EXPECT_EQ(transient_memmap_release(nth(1), BLOCK_NR + 5), BLOCK_NR + 5);
+	EXPECT_EQ(transient_memmap_release(nth(1), 1), 1);
+	EXPECT_EQ(transient_memmap_release(nth(1), 1), 0);
+	EXPECT_EQ(transient_memmap_release(pfn, nr), BLOCK_NR - 5);
+	EXPECT_EQ(transient_memmap_release(nth(0), 1), 1);
+	EXPECT_EQ(transient_memmap_release(nth(0), 1), 0);
+	EXPECT_EQ(stat_of(pgmap, HELD), 0);
+}
+
+/* If this fails, a user gets a block for good, or frees it while others use it. */
+CASE(hold_does_not_overflow)
+{
+	unsigned int *held;
+
+	scoped_guard(rcu)
+		held = &pfn_transient_section(nth(1))->held[block_index(nth(1))];
+	*held = UINT_MAX - 1;
+	EXPECT_EQ(transient_memmap_hold(nth(0), BLOCK_NR + 2), -EOVERFLOW);
+	EXPECT_EQ(*held, UINT_MAX - 1);
+	EXPECT_EQ(transient_memmap_hold(nth(1), 1), 0);
+	EXPECT_EQ(*held, UINT_MAX);
+	EXPECT_EQ(transient_memmap_release(nth(1), 1), 1);
+	EXPECT_EQ(stat_of(pgmap, HELD), 0);
+	*held = 0;
+}
+
+/* If this fails, a device writes to memory that somebody else has by then. */
+BARE_CASE(unregistering_waits_for_holds)
+{
+	unsigned long pfn = memory(RANGE(1));
+	struct dev_pagemap *pgmap = register_range(pfn, RANGE(1));
+	struct thread *thread;
+
+	EXPECT_EQ(transient_memmap_hold(pfn + 1, BLOCK_NR), 0);
+	thread = start_unregister(pgmap);
+	/* No ASSERT() until it is released: the thread would hang. */
+	EXPECT(waits(thread));
+	EXPECT_EQ(transient_memmap_hold(pfn, 1), -ENXIO);
+	EXPECT_EQ(transient_memmap_release(pfn + 1, BLOCK_NR - 1), BLOCK_NR - 1);
+	EXPECT(waits(thread));
+	EXPECT_EQ(transient_memmap_release(pfn + BLOCK_NR, 1), 1);
+	EXPECT_EQ(join(thread), 0);
+
+	EXPECT_EQ(transient_memmap_hold(pfn, 1), -ENXIO);
+	EXPECT_EQ(transient_memmap_release(pfn, 1), 0);
+	unregister(register_range(pfn, RANGE(1)));
+}
+
 /*
  * If this fails, the provider gives memory away that a device still writes to,
  * or I/O that keeps coming keeps it from leaving, or an unbind that waits for a

@@ -105,13 +105,26 @@ static bool block_in_transit(const struct transient_section *sec,
 	return state == BLOCK_POPULATING || state == BLOCK_UNMAPPED;
 }
 
-static bool block_is_poisoned(unsigned long pfn)
+/**
+ * transient_has_poison() - has any of these pages a memory error?
+ * @pfn: the first
+ * @nr: how many
+ *
+ * Context: Any.
+ * Return: true if so.
+ */
+bool transient_has_poison(unsigned long pfn, unsigned long nr)
 {
-	unsigned long index = block_start(pfn);
+	unsigned long index = pfn;
 
 	return !xa_empty(&poisoned_pfns) &&
-	       xa_find(&poisoned_pfns, &index,
-		       index + BIT(TRANSIENT_BLOCK_ORDER) - 1, XA_PRESENT);
+	       xa_find(&poisoned_pfns, &index, pfn + nr - 1, XA_PRESENT);
+}
+
+static bool block_is_poisoned(unsigned long pfn)
+{
+	return transient_has_poison(block_start(pfn),
+				    BIT(TRANSIENT_BLOCK_ORDER));
 }
 
 static void block_set_state(struct transient_section *sec, unsigned long pfn,

@@ -25,6 +25,7 @@
  *	oldest first; page->private is the block's first pfn
  * @nr_cached: how many
  * @stats: what is not derived, see enum transient_memmap_stat
+ * @nr_held: pages of its ranges that are held, see hold.c
  * @shrinker: drops cached blocks and spare pages
  * @list: all pools, under pools_lock
  * @dev: the provider's device, which messages name, or NULL
@@ -48,6 +49,7 @@ struct transient_pool {
 	unsigned long nr_cached;
 	unsigned long stats[NR_TRANSIENT_MEMMAP_STATS];
 
+	atomic_long_t nr_held;
 	struct shrinker *shrinker;
 	struct list_head list;
 	struct device *dev;
@@ -86,6 +88,7 @@ static inline unsigned long block_start(unsigned long pfn)
 }
 
 void transient_free_soon(void);
+bool transient_has_poison(unsigned long pfn, unsigned long nr);
 
 /* cache.c */
 

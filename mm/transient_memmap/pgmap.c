@@ -18,6 +18,7 @@ const char * const transient_memmap_stat_names[] = {
 	[TRANSIENT_MEMMAP_FREED]	= "freed",
 	[TRANSIENT_MEMMAP_FAILED]	= "failed",
 	[TRANSIENT_MEMMAP_FLUSHES]	= "flushes",
+	[TRANSIENT_MEMMAP_HELD]		= "held",
 	[TRANSIENT_MEMMAP_BYTES]	= "memmap_bytes",
 };
 EXPORT_SYMBOL_GPL(transient_memmap_stat_names);
@@ -85,6 +86,8 @@ unsigned long transient_memmap_stat(const struct dev_pagemap *pgmap,
 		return pool->nr_cached;
 	case TRANSIENT_MEMMAP_FLUSHES:
 		return atomic_long_read(&transient_nr_flushes);
+	case TRANSIENT_MEMMAP_HELD:
+		return atomic_long_read(&pool->nr_held);
 	case TRANSIENT_MEMMAP_BYTES:
 		/* The tails are one page more. */
 		return pool->table_bytes +
@@ -255,9 +258,10 @@ static void pool_warn_drain(struct work_struct *work)
 						   struct transient_pool,
 						   drain_work);
 
-	pr_warn("%s: unregistering waits for pins, live blocks: %lu\n",
+	pr_warn("%s: unregistering waits for pins, live blocks: %lu, held pages: %lu\n",
 		pool->dev ? dev_name(pool->dev) : "a pool",
-		transient_memmap_stat(pool->pgmap, TRANSIENT_MEMMAP_LIVE));
+		transient_memmap_stat(pool->pgmap, TRANSIENT_MEMMAP_LIVE),
+		transient_memmap_stat(pool->pgmap, TRANSIENT_MEMMAP_HELD));
 }
 
 /**

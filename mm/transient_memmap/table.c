@@ -3,7 +3,7 @@
  * Transient struct pages: the tables of a range
  *
  * A range has its page tables for vmemmap, and the states and locks of its
- * blocks, for as long as it is registered: 33 MiB for each TiB. So a pin that
+ * blocks, for as long as it is registered: 35 MiB for each TiB. So a pin that
  * populates allocates one page and nothing else.
  *
  * Blocks are found through mem_section, which points to the blocks of a section

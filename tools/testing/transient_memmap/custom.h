@@ -50,6 +50,8 @@ static int nr_warnings;
 #define atomic_try_cmpxchg(v, old, i)	try_cmpxchg(&(v)->counter, old, i)
 #define atomic_long_read		atomic_read
 #define atomic_long_inc			atomic_inc
+#define atomic_long_add			atomic_add_return
+#define atomic_long_sub(i, v)		atomic_add_return(-(i), v)
 #define atomic_inc(v)			atomic_add_return(1, v)
 #define atomic_dec(v)			atomic_add_return(-1, v)
 #define ATOMIC_INIT(i)			{ i }

@@ -410,6 +410,8 @@ struct dev_pagemap {
 static struct dev_pagemap *pgmap_array[NR_PFNS / PAGES_PER_SUBSECTION];
 
 #define percpu_ref_get(ref)		atomic_inc(&(ref)->count)
+#define percpu_ref_get_many(ref, n)	atomic_long_add(n, &(ref)->count)
+#define percpu_ref_put_many(ref, n)	atomic_long_sub(n, &(ref)->count)
 /* Nobody may touch it after the last one. */
 #define put_dev_pagemap(pgmap)		atomic_dec(&(pgmap)->ref.count)
 
@@ -423,6 +425,12 @@ static inline struct dev_pagemap *get_dev_pagemap(unsigned long pfn)
 		__atomic_load_n(&pgmap_array[i], __ATOMIC_ACQUIRE) : NULL;
 	return pgmap && !READ_ONCE(pgmap->ref.dying) &&
 	       atomic_inc_not_zero(&pgmap->ref.count) ? pgmap : NULL;
+}
+
+static inline struct dev_pagemap *held_dev_pagemap(unsigned long pfn)
+{
+	return __atomic_load_n(&pgmap_array[pfn / PAGES_PER_SUBSECTION],
+			       __ATOMIC_ACQUIRE);
 }
 
 static inline bool pgmap_drained(struct dev_pagemap *pgmap)

@@ -86,6 +86,13 @@ others_are_left core.c s/if (!pfn_is_transient(pfn))$/if (0)/
 direct_map_has core.c s/pmd_clear(sec->direct + block_index(pfn))/(void)0/
 direct_map_wants direct_map.c s/if (!IS_ALIGNED(start | end, PAGES_PER_TABLE)) {/if (0) {/
 follows_last_unpin pgmap.c s/transient_memmap_set_limit(pgmap, TRANSIENT_MEMMAP_CACHE, 0);//
+hold_populates hold.c s/else if (transient_has_poison(pfn, nr))/else if (0)/
+hold_populates hold.c s/if (sec->held\[block_index(pfn)\] < nr)/if (0)/
+hold_populates hold.c s/^\tatomic_long_sub.*//
+hold_does_not_overflow hold.c s/^\t\t\t\*held -= nr;//
+hold_does_not_overflow hold.c s/^\t\ttransient_memmap_release(pfn, done);//
+waits_for_holds hold.c s/percpu_ref_get_many(&pgmap->ref, nr);/;/;s/percpu_ref_put_many(&pgmap->ref, nr);/;/
+waits_for_holds hold.c s/percpu_ref_put_many(&pgmap->ref, nr);/percpu_ref_put_many(\&pgmap->ref, 1);/
 waits_for_pins_and pgmap.c s/wait_for_completion_state(&pgmap->done, TASK_IDLE);//
 sysfs_shows pgmap.c s/set_limit(kobj_pgmap(kobj), attr - limit_attrs,/set_limit(kobj_pgmap(kobj), 0,/
 LIST

@@ -58,5 +58,6 @@
 #include "table.c"
 #include "pgmap.c"
 #include "direct_map.c"
+#include "hold.c"
 
 #endif /* _MM_TRANSIENT_MEMMAP_KERNEL_H */

@@ -1569,7 +1569,7 @@ TEST_F_TIMEOUT(dax, unbind_waits_for_the_process_that_pins, TIMEOUT)
 	if (!pid)
 		_exit(!!dax_unbind());
 	EXPECT_TRUE(kernel_says(log,
-			"dax0.0: unregistering waits for pins, live blocks: 1"));
+			"dax0.0: unregistering waits for pins, live blocks: 1, held pages: 0"));
 	close(log);
 	EXPECT_EQ(kill(pid, SIGKILL), 0);
 	usleep(500000);

@@ -5,8 +5,10 @@
 #include <libgen.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "transient_memmap_users.h"
 
@@ -39,6 +41,15 @@ static int bounced_disk(struct area *a)
 		ret = user_skip("%s needs no bounce buffers: swiotlb=SLABS,force,track_hiwater",
 				disk);
 	return ret;
+}
+
+/* Whether a process ends well */
+static bool ends_well(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+	       !WEXITSTATUS(status);
 }
 
 /*
@@ -201,6 +212,15 @@ static int check_dma(struct edu *edu, char *mem)
 	return 0;
 }
 
+static bool all_held(size_t len)
+{
+	unsigned long held = pool_get("held");
+
+	if (held != len / PAGE)
+		user_note("%lu pages held, not %zu", held, len / PAGE);
+	return held == len / PAGE;
+}
+
 /* All of the device's memory is mapped for DMA, as a VMM would do. */
 static int assigned(struct area *a)
 {
@@ -220,11 +240,15 @@ static int assigned(struct area *a)
 	ret = map_dma(&edu, mem, IOVA_LOW, low);
 	if (!ret && len > low)
 		ret = map_dma(&edu, mem + low, IOVA_HIGH, len - low);
+	if (!ret && !all_held(len))
+		ret = USER_FAIL;
 	if (!ret)
 		ret = check_dma(&edu, mem);
 	if (!ret && (!unmap_dma(&edu, IOVA_LOW, low) ||
 		     (len > low && !unmap_dma(&edu, IOVA_HIGH, len - low))))
 		ret = user_fail("can't unmap: %m");
+	if (!ret && !all_held(0))
+		ret = USER_FAIL;
 	edu_close(&edu);
 	munmap(mem, len);
 	close(fd);
@@ -242,10 +266,140 @@ static int assigned_allowed(struct area *a)
 	return assigned(a);
 }
 
+#define ASSIGNED_LEN	(128 * MB)
+
+/* Assigned as well, and then only the device reaches the memory. */
+static int assign_and_unmap(struct edu *edu)
+{
+	int fd, ret = edu_open(edu);
+	char *mem;
+
+	if (ret)
+		return ret;
+	fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	mem = mmap(NULL, ASSIGNED_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (mem == MAP_FAILED)
+		return user_fail("can't map /dev/dax0.0: %m");
+	ret = map_dma(edu, mem, IOVA_LOW, ASSIGNED_LEN);
+	if (!ret)
+		ret = check_dma(edu, mem);
+	munmap(mem, ASSIGNED_LEN);
+	return ret ?: all_held(ASSIGNED_LEN) ? 0 : USER_FAIL;
+}
+
+/* Unbind the device: its process, once that waits, or -1 */
+static pid_t unbind_that_waits(void)
+{
+	char path[PATH_MAX];
+	pid_t pid = fork();
+	int i;
+
+	if (!pid) {
+		/* exec, for VFIO's files and mappings to be the parent's alone. */
+		execl("/bin/sh", "sh", "-c", "echo dax0.0 >" DAX "driver/unbind", NULL);
+		_exit(1);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	for (i = 0; i < 1000; i++) {
+		/* Idle: neither running nor a load */
+		if (strstr(read_str(path), ") I "))
+			return pid;
+		usleep(10000);
+	}
+	user_note("unbind does not wait: %s", read_str(path));
+	return -1;
+}
+
+/* With no process that could tell the owner of the next byte from the last */
+static int bound_again(struct edu *edu)
+{
+	size_t len = 4 * MB;
+	char *mem;
+	int fd;
+
+	if (write_str(DAX_DRIVER "bind", "dax0.0") || pool_set("cache", 0))
+		return user_fail("can't bind again");
+	if (!edu)
+		return 0;
+	fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (mem == MAP_FAILED)
+		return user_fail("can't map it again: %m");
+	memset(mem, 0x33, len);
+	if (!edu_dma(edu, EDU_BUFFER, IOVA_LOW + MB, EDU_TO_MEMORY))
+		return user_fail("the device does not end its DMA");
+	if (!all_bytes(mem, len, 0x33))
+		return user_fail("the device wrote to somebody else's memory");
+	return 0;
+}
+
+/* The dax device is unbound before the memory is unmapped from the IOMMU. */
+static int assigned_unbound(struct area *a)
+{
+	struct edu edu;
+	pid_t pid;
+	int ret;
+
+	munmap(a->mem, a->len);
+	ret = assign_and_unmap(&edu);
+	if (ret)
+		return ret;
+	pid = unbind_that_waits();
+	if (pid < 0)
+		return USER_FAIL;
+	if (!edu_dma(&edu, EDU_BUFFER, IOVA_LOW + MB, EDU_TO_MEMORY))
+		return user_fail("the device does not end its DMA");
+	if (waitpid(pid, NULL, WNOHANG))
+		return user_fail("unbind did not wait");
+	if (!unmap_dma(&edu, IOVA_LOW, ASSIGNED_LEN))
+		return user_fail("can't unmap: %m");
+	if (!ends_well(pid))
+		return user_fail("unbind failed");
+	ret = bound_again(&edu);
+	edu_close(&edu);
+	return ret;
+}
+
+/* Nobody unmaps it: the process that assigned it is killed. */
+static int assigned_killed(struct area *a)
+{
+	struct edu edu;
+	int p[2], ret;
+	pid_t pid, vmm;
+
+	munmap(a->mem, a->len);
+	if (pipe(p))
+		return user_fail("pipe: %m");
+	vmm = fork();
+	if (!vmm) {
+		ret = assign_and_unmap(&edu);
+		if (write(p[1], &ret, sizeof(ret)) != sizeof(ret))
+			_exit(1);
+		for (;;)
+			edu_dma(&edu, EDU_BUFFER, IOVA_LOW + MB, EDU_TO_MEMORY);
+	}
+	if (read(p[0], &ret, sizeof(ret)) != sizeof(ret))
+		return user_fail("no word of the process that assigns");
+	pid = ret ? -1 : unbind_that_waits();
+	kill(vmm, SIGKILL);
+	waitpid(vmm, NULL, 0);
+	if (pid < 0)
+		return ret ?: USER_FAIL;
+	if (!ends_well(pid))
+		return user_fail("unbind failed");
+	return bound_again(NULL);
+}
+
 const struct user dma_users[] = {
 	{ "disk behind bounce buffers", 0, PINS, NULL, bounced_disk },
 	{ "VFIO type1", 0, NO_PINS, "falls back to page tables", assigned },
 	{ "VFIO type1, long-term allowed", 0, NO_PINS, "falls back to page tables",
 	  assigned_allowed },
+	{ "VFIO type1, unbound", 0, NO_PINS, "unbind waits for the unmap",
+	  assigned_unbound },
+	{ "VFIO type1, killed", 0, NO_PINS, "unbind waits for the exit",
+	  assigned_killed },
 	{}
 };

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Transient struct pages: holds, for users of bare pfns
+ *
+ * An IOMMU maps pfns, which VFIO takes from page table entries: it needs no
+ * struct pages. A hold keeps the range registered meanwhile, so that its memory
+ * can't go to somebody else while a device may write to it. Nothing is
+ * populated: a hold is a number in the section, and references on the pgmap.
+ *
+ * A hold is taken under the page table lock, while the entry is seen. The
+ * provider first takes away the entries, under the same lock, and then has the
+ * pgmap's ref killed and drained. So either the hold finds the ref alive, and
+ * the provider waits for it; or there is no entry to be seen.
+ */
+#include "internal.h"
+
+/* The pages from @pfn on that lie in its block, but not more than @nr */
+static unsigned int part_of_block(unsigned long pfn, unsigned long nr)
+{
+	return min(nr, block_start(pfn) + BIT(TRANSIENT_BLOCK_ORDER) - pfn);
+}
+
+/* The caller has a reference on the pgmap. */
+static int hold_in_block(struct dev_pagemap *pgmap, unsigned long pfn,
+			 unsigned int nr)
+{
+	struct transient_section *sec = section_of(pfn);
+	unsigned int *held = &sec->held[block_index(pfn)];
+
+	scoped_guard(spinlock, &sec->lock) {
+		if (check_add_overflow(*held, nr, held)) {
+			*held -= nr;
+			return -EOVERFLOW;
+		}
+	}
+	percpu_ref_get_many(&pgmap->ref, nr);
+	atomic_long_add(nr, &pgmap->transient_pool->nr_held);
+	return 0;
+}
+
+/* Returns false if nobody holds as much in this block. */
+static bool release_in_block(unsigned long pfn, unsigned int nr)
+{
+	struct transient_section *sec;
+	struct dev_pagemap *pgmap;
+
+	/* Without a hold, it may be no transient range, or cease to be one. */
+	guard(rcu)();
+	sec = pfn_transient_section(pfn);
+	if (!sec)
+		return false;
+	scoped_guard(spinlock, &sec->lock) {
+		if (sec->held[block_index(pfn)] < nr)
+			return false;
+		sec->held[block_index(pfn)] -= nr;
+	}
+	/* The references are ours from here on: pgmap and pool stay. */
+	pgmap = held_dev_pagemap(pfn);
+	atomic_long_sub(nr, &pgmap->transient_pool->nr_held);
+	percpu_ref_put_many(&pgmap->ref, nr);
+	return true;
+}
+
+/**
+ * transient_memmap_hold() - keep memory of a transient range from its next owner
+ * @pfn: from a page table entry that is seen
+ * @nr: number of pages that the entry maps from there on
+ *
+ * A hold is counted by pages, so that it can be released in other parts than
+ * those in which it was taken.
+ *
+ * Context: The page table lock is held. Not in interrupt context.
+ * Return: 0, or
+ *	-ENXIO if @pfn is in no transient range, or its provider is leaving;
+ *	-EFAULT if one of the pages has a memory error;
+ *	-EOVERFLOW if a block is held too often.
+ */
+int transient_memmap_hold(unsigned long pfn, unsigned long nr)
+{
+	struct dev_pagemap *pgmap = get_dev_pagemap(pfn);
+	unsigned long done;
+	unsigned int part;
+	int err = 0;
+
+	if (!pgmap)
+		return -ENXIO;
+	/* It has a pgmap, but no section yet, while it is being registered. */
+	if (!pfn_is_transient(pfn))
+		err = -ENXIO;
+	/* A poison that comes later is treated as if the hold came first. */
+	else if (transient_has_poison(pfn, nr))
+		err = -EFAULT;
+	for (done = 0; !err && done < nr; done += part) {
+		part = part_of_block(pfn + done, nr - done);
+		err = hold_in_block(pgmap, pfn + done, part);
+		if (err)
+			break;
+	}
+	if (err)
+		transient_memmap_release(pfn, done);
+	put_dev_pagemap(pgmap);
+	return err;
+}
+EXPORT_SYMBOL_GPL(transient_memmap_hold);
+
+/**
+ * transient_memmap_release() - undo transient_memmap_hold()
+ * @pfn: any
+ * @nr: number of pages
+ *
+ * Memory is given back to its provider after this: the caller has seen to it
+ * that no device reaches it any more.
+ *
+ * Context: Any but interrupt context.
+ * Return: how many pages from @pfn on were held, and are not any more; 0 if
+ *	@pfn is not, as in no transient range.
+ */
+unsigned long transient_memmap_release(unsigned long pfn, unsigned long nr)
+{
+	unsigned long done;
+	unsigned int part;
+
+	for (done = 0; done < nr; done += part) {
+		part = part_of_block(pfn + done, nr - done);
+		if (!release_in_block(pfn + done, part))
+			break;
+	}
+	return done;
+}
+EXPORT_SYMBOL_GPL(transient_memmap_release);
