@@ -234,6 +234,10 @@ static int spliced_to_file(struct area *a)
 	return fd < 0 ? user_fail("no file: %m") : spliced_on(a, fd, fd);
 }
 
+/*
+ * All of it on one CPU: what a CPU has read from the socket is freed on the CPU
+ * that sent it, the next time that it has packets, and until then it is pinned.
+ */
 static int spliced_to_socket(struct area *a)
 {
 	struct sockaddr_in sin = {
@@ -241,9 +245,14 @@ static int spliced_to_socket(struct area *a)
 	};
 	socklen_t len = sizeof(sin);
 	int from, to, ret;
+	cpu_set_t cpu;
 
 	if (unshare(CLONE_NEWNET) || sh("ip link set lo up"))
 		return user_skip("no network namespaces");
+	CPU_ZERO(&cpu);
+	CPU_SET(sched_getcpu(), &cpu);
+	if (sched_setaffinity(0, sizeof(cpu), &cpu))
+		return user_fail("can't stay on a CPU: %m");
 	from = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	to = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (listen(from, 1) || getsockname(from, (struct sockaddr *)&sin, &len) ||
