@@ -78,6 +78,7 @@ one() {
 	cat "$dir/stderr" "$dir/vm.log" 2>/dev/null | sed -n 's/^vm\.sh: note: /      note: /p'
 	if [ "$f" != 0 ]; then
 		[ -z "$problem" ] || echo "      ${problem%: see *}"
+		[ "$log" != "$dir/stderr" ] || tail -n 8 "$log" | cut -c -300 | sed 's/^/        /'
 		echo "      see $dir/stdout, $log"
 	fi
 	echo "$p $f $s $(($(date +%s) - start))" >"$dir/counts"

@@ -29,7 +29,11 @@ expect() {
 	shift 2
 	got=0
 	"$@" >"$tmp/out" 2>&1 || got=$?
-	[ "$got" = "$want" ] || { echo "status $got, not $want: $(tail -n 1 "$tmp/out")"; return 1; }
+	[ "$got" = "$want" ] || {
+		tail -n 4 "$tmp/out" | sed 's/^/# /'
+		echo "status $got, not $want: $(tail -n 1 "$tmp/out")"
+		return 1
+	}
 	[ -z "$words" ] || grep -q "$words" "$tmp/out" || { echo "no \"$words\": $(tail -n 1 "$tmp/out")"; return 1; }
 }
 
