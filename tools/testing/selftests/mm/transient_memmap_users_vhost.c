@@ -308,6 +308,23 @@ static int net_transmit_heard(struct area *a)
 		user_skip("needs vhost_net.experimental_zcopytx=1");
 }
 
+/* A frame that can't be pinned, as the cap is used up, is copied and not lost. */
+static int net_transmit_capped(struct area *a)
+{
+	unsigned long cap = pool_limit(DAX, "cap"), failed = pool_get("failed");
+	int ret;
+
+	if (!user_hold(a->mem + a->len - 2 * MB))
+		return user_fail("no block can be pinned");
+	pool_set("cap", 1);
+	ret = net_transmit_heard(a);
+	if (!ret && pool_get("failed") == failed)
+		ret = user_fail("no pin was refused");
+	pool_set("cap", cap);
+	user_let_go();
+	return ret;
+}
+
 static int net_receive_frames(struct net *net, int nr)
 {
 	char out[LONG_LEN];
@@ -1076,6 +1093,7 @@ const struct user vhost_users[] = {
 	{ "vhost-net, transmit, zero-copy", 0, PINS, NULL, net_transmit_zerocopy },
 	{ "vhost-net, transmit, zero-copy, heard", 0, PINS, "copied for who listens",
 	  net_transmit_heard },
+	{ "vhost-net, transmit, at the cap", 0, NO_PINS, "copied", net_transmit_capped },
 	{ "vhost-net, receive", 0, NO_PINS, "copied", net_receive },
 	{ "vhost-net, used after the last reference", 0, PINS, NULL,
 	  net_used_after_last_reference },
