@@ -128,7 +128,9 @@ static bool guest_enter_svm_code(struct guest *g)
 	memcpy(g->mem + GUEST_CODE, svm_code, sizeof(svm_code));
 	if (ioctl(g->cpu, KVM_GET_SREGS, &sregs))
 		return false;
-	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+	sregs.ds = data;
+	sregs.es = data;
+	sregs.ss = data;
 	data.selector = 8;
 	data.type = 11;
 	sregs.cs = data;
