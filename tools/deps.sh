@@ -29,7 +29,7 @@ packages() {
 		ccache xz-utils lz4 kmod cpio python3 perl pkg-config \
 		libaio-dev liburing-dev libcap-dev libibverbs-dev \
 		ca-certificates curl ;;
-	vm) echo qemu-system-x86 fio jq busybox-static trace-cmd bpftrace \
+	vm) echo qemu-system-x86 qemu-utils fio jq busybox-static trace-cmd bpftrace \
 		daxctl iproute2 ibverbs-providers e2fsprogs xfsprogs dmsetup mount gdb ;;
 	check) echo sparse shellcheck python3-ply python3-git gcc-aarch64-linux-gnu ;;
 	model) echo spin gcc libc6-dev ;;

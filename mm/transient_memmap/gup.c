@@ -23,9 +23,7 @@
  */
 bool transient_memmap_may_pin(struct vm_area_struct *vma, unsigned int gup_flags)
 {
-	return !vma_test(vma, VMA_IO_BIT) &&
-	       vma_test_all(vma, VMA_PFNMAP_BIT, VMA_TRANSIENT_BIT,
-			    VMA_MAYSHARE_BIT) &&
+	return vma_is_transient(vma) &&
 	       (gup_flags & (FOLL_GET | FOLL_PIN)) &&
 	       !(gup_flags & (FOLL_DUMP | FOLL_NO_TRANSIENT));
 }

@@ -27,6 +27,7 @@ for word in $cmdline; do
 	vm.tools=*) export TOOLS="${word#*=}" ;;
 	vm.build=*) build=${word#*=} ;;
 	vm.shell=1) shell=1 ;;
+	vm.modules=*) export MODPROBE_OPTIONS="-d ${word#*=}" ;;
 	esac
 done
 

@@ -162,6 +162,11 @@ build() {
 		no_build
 	count=$(grep -c '^  [A-Z]' "$log") || :
 	[ -n "$wanted" ] || [ "$count" -le "${steps:-0}" ] || echo "$count" >"$out/.steps"
+	# vm.sh says where modprobe finds them.
+	case $targets in
+	*modules) kmake "installing modules" -s modules_install INSTALL_MOD_PATH="$out/root" ||
+		die_with_log "$log" "the modules can't be installed" ;;
+	esac
 	say "${wanted:-$out/arch/x86/boot/bzImage} is ready ($count steps, $(($(date +%s) - start)) s)"
 }
 

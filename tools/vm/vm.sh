@@ -141,6 +141,7 @@ esac
 cmdline="console=ttyS0 root=root rootfstype=9p ro
 	rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=262144
 	init=$tools/vm/init.sh vm.tools=$tools vm.build=$BUILD vm.shell=$shell
+	vm.modules=${image%/arch/x86/boot/bzImage}/root
 	panic=-1 oops=panic log_buf_len=4M
 	rcupdate.rcu_cpu_stall_timeout=120
 	null_blk.nr_devices=1 null_blk.gb=1 null_blk.memory_backed=1

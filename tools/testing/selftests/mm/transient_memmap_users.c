@@ -333,8 +333,8 @@ int main(int argc, char **argv)
 {
 	const struct user *const all[] = {
 		/* Lockdep has something to say of vhost-scsi, and is silent then. */
-		io_users, gup_users, net_users, rdma_users, dma_users,
-		kvm_users, vhost_users
+		io_users, disk_users, gup_users, net_users, rdma_users, dma_users,
+		kvm_users, vdpa_users, vhost_users
 	}, *user;
 	unsigned long cache, longterm;
 	const char *file = NULL, *wanted = NULL;

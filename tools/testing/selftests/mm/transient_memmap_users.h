@@ -32,8 +32,8 @@ struct user {
 #define AREA_LEN	(64 * MB)
 
 /* Each ends with an entry that has no name. */
-extern const struct user io_users[], gup_users[], net_users[], rdma_users[],
-	vhost_users[], dma_users[], kvm_users[];
+extern const struct user io_users[], disk_users[], gup_users[], net_users[],
+	rdma_users[], vhost_users[], vdpa_users[], dma_users[], kvm_users[];
 
 /*
  * Prints what vhost takes for I/O with @a, of any kind of memory: a name, how many
@@ -60,6 +60,12 @@ int sh(const char *fmt, ...) __printf(1, 2);
 /* Whether sh() will find a program */
 bool have_program(const char *name);
 
+/* Whether a process ends well */
+bool ends_well(pid_t pid);
+
+/* Unbind /dev/dax0.0: the process that does, once it waits, or -1 */
+pid_t unbind_that_waits(void);
+
 /* The number in the first line of a file that fits @format, or 0 */
 unsigned long named_number(const char *path, const char *format);
 
@@ -85,6 +91,7 @@ int check_transfers(struct area *a, const char *path, int flags, size_t unit,
 		    transfer_fn transfer);
 
 long transfer_psync(int fd, bool write, void *buf, size_t len, off_t off);
+long transfer_aio(int fd, bool write, void *buf, size_t len, off_t off);
 
 struct io_uring_sqe;
 struct iovec;

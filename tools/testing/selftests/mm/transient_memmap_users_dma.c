@@ -43,8 +43,7 @@ static int bounced_disk(struct area *a)
 	return ret;
 }
 
-/* Whether a process ends well */
-static bool ends_well(pid_t pid)
+bool ends_well(pid_t pid)
 {
 	int status;
 
@@ -288,8 +287,7 @@ static int assign_and_unmap(struct edu *edu)
 	return ret ?: all_held(ASSIGNED_LEN) ? 0 : USER_FAIL;
 }
 
-/* Unbind the device: its process, once that waits, or -1 */
-static pid_t unbind_that_waits(void)
+pid_t unbind_that_waits(void)
 {
 	char path[PATH_MAX];
 	pid_t pid = fork();

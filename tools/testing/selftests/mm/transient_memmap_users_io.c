@@ -41,7 +41,7 @@ static long transfer_vectored(int fd, bool write, void *buf, size_t len, off_t o
 	return ret < 0 ? -errno : ret;
 }
 
-static long transfer_aio(int fd, bool write, void *buf, size_t len, off_t off)
+long transfer_aio(int fd, bool write, void *buf, size_t len, off_t off)
 {
 	struct iocb cb = {
 		.aio_lio_opcode = write ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,

@@ -4,13 +4,16 @@
 #include <arpa/inet.h>
 #include <linux/errqueue.h>
 #include <linux/ethtool.h>
+#include <linux/if_alg.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_xdp.h>
 #include <linux/io_uring.h>
 #include <linux/sockios.h>
+#include <linux/tls.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -32,6 +35,13 @@
 #endif
 #ifndef SOL_XDP
 #define SOL_XDP		283
+#endif
+
+#ifndef TCP_ULP
+#define TCP_ULP		31
+#endif
+#ifndef SOL_TLS
+#define SOL_TLS		282
 #endif
 
 #define PORT	4711
@@ -442,12 +452,140 @@ static int af_xdp_allowed(struct area *a)
 	return user_fail("the frame is not given back");
 }
 
+/*
+ * Encryption, by a socket: what is read is written to the guest's pages, and what is
+ * spliced is read from there.
+ */
+
+#define CRYPT_LEN	(32 * KB)	/* A pipe holds it, wherever it begins. */
+
+static int alg_socket(void)
+{
+	struct sockaddr_alg sa = {
+		.salg_family = AF_ALG, .salg_type = "skcipher", .salg_name = "xts(aes)",
+	};
+	char key[64];
+	int fd = socket(AF_ALG, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	fill(key, sizeof(key), 3);
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) ||
+	    setsockopt(fd, SOL_ALG, ALG_SET_KEY, key, sizeof(key)))
+		return -1;
+	return accept(fd, NULL, NULL);
+}
+
+/* From @in to @out, by splicing if @pipe is not NULL */
+static bool crypt_by_socket(int fd, int op, char *in, char *out, int *pipe)
+{
+	char control[CMSG_SPACE(4) + CMSG_SPACE(4 + 16)] = {};
+	struct iovec iov = { in, CRYPT_LEN };
+	struct msghdr msg = {
+		.msg_control = control, .msg_controllen = sizeof(control),
+		.msg_iov = pipe ? NULL : &iov, .msg_iovlen = !pipe,
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	*cmsg = (struct cmsghdr) { CMSG_LEN(4), SOL_ALG, ALG_SET_OP };
+	memcpy(CMSG_DATA(cmsg), &op, 4);
+	cmsg = CMSG_NXTHDR(&msg, cmsg);
+	*cmsg = (struct cmsghdr) { CMSG_LEN(4 + 16), SOL_ALG, ALG_SET_IV };
+	((struct af_alg_iv *)CMSG_DATA(cmsg))->ivlen = 16;
+	if (sendmsg(fd, &msg, pipe ? MSG_MORE : 0) != (pipe ? 0 : CRYPT_LEN))
+		return false;
+	if (pipe && (vmsplice(pipe[1], &iov, 1, 0) != CRYPT_LEN ||
+		     splice(pipe[0], NULL, fd, NULL, CRYPT_LEN, 0) != CRYPT_LEN))
+		return false;
+	return read(fd, out, CRYPT_LEN) == CRYPT_LEN;
+}
+
+static int check_crypt(int fd, char *mem, char *want, int *pipe)
+{
+	char *in = mem + 2 * MB - 16, *out = mem + 6 * MB - PAGE - 48;
+
+	fill(in, CRYPT_LEN, 5);
+	if (!crypt_by_socket(fd, ALG_OP_ENCRYPT, in, out, pipe))
+		return user_fail("can't encrypt%s: %m", pipe ? " what is spliced" : "");
+	if (memcmp(out, want, CRYPT_LEN))
+		return user_fail("it is encrypted otherwise than in other memory");
+	memset(in, 0, CRYPT_LEN);
+	if (!crypt_by_socket(fd, ALG_OP_DECRYPT, out, in, pipe) ||
+	    same(in, CRYPT_LEN, 5) != CRYPT_LEN)
+		return user_fail("it is not decrypted: %m");
+	return 0;
+}
+
+static int af_alg(struct area *a)
+{
+	char *other = malloc(2 * CRYPT_LEN);
+	int fd = alg_socket(), fds[2], ret;
+
+	if (fd < 0)
+		return user_skip("no AF_ALG with xts(aes)");
+	if (pipe(fds))
+		return user_fail("no pipe: %m");
+	fill(other, CRYPT_LEN, 5);
+	if (!crypt_by_socket(fd, ALG_OP_ENCRYPT, other, other + CRYPT_LEN, NULL))
+		return user_fail("can't encrypt other memory: %m");
+	ret = check_crypt(fd, a->mem, other + CRYPT_LEN, NULL) ?:
+	      check_crypt(fd, a->mem + 10 * MB, other + CRYPT_LEN, fds);
+	free(other);
+	return ret;
+}
+
+/* TLS, which encrypts from the guest's pages, and decrypts to them */
+
+#define TLS_LEN		16000	/* of a record, which has 16 KiB at most */
+
+static bool tls_start(int fd, int direction)
+{
+	struct tls12_crypto_info_aes_gcm_128 info = {
+		.info = { TLS_1_2_VERSION, TLS_CIPHER_AES_GCM_128 },
+		.key = "0123456789abcde", .salt = "abc", .iv = "1234567",
+	};
+
+	return !setsockopt(fd, SOL_TCP, TCP_ULP, "tls", sizeof("tls")) &&
+	       !setsockopt(fd, SOL_TLS, direction, &info, sizeof(info));
+}
+
+static int tls(struct area *a)
+{
+	struct sockaddr_in sin = address("127.0.0.1");
+	int from, to, ret, i;
+
+	ret = own_network();
+	if (ret)
+		return ret;
+	from = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	to = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(to, (struct sockaddr *)&sin, sizeof(sin)) || listen(to, 1) ||
+	    connect(from, (struct sockaddr *)&sin, sizeof(sin)))
+		return user_fail("can't connect: %m");
+	to = accept(to, NULL, NULL);
+	if (!tls_start(from, TLS_TX) || !tls_start(to, TLS_RX))
+		return user_skip("no TLS in the kernel, or no AES-GCM for it");
+	for (i = 0; i < 20; i++) {
+		char *out = a->mem + (2 * i % 16 + 1) * 2 * MB - 700 - i;
+		char *in = a->mem + (2 * i % 16 + 2) * 2 * MB - 900 + i;
+
+		fill(out, TLS_LEN, i);
+		memset(in, 0, TLS_LEN);
+		if (send(from, out, TLS_LEN, 0) != TLS_LEN ||
+		    recv(to, in, TLS_LEN, MSG_WAITALL) != TLS_LEN)
+			return user_fail("record %d does not arrive: %m", i);
+		if (same(in, TLS_LEN, i) != TLS_LEN)
+			return user_fail("record %d is not the one sent", i);
+	}
+	return 0;
+}
+
 const struct user net_users[] = {
 	{ "TCP, MSG_ZEROCOPY", 0, PINS, NULL, zerocopy_tcp },
 	{ "TCP, MSG_ZEROCOPY, veth", 0, PINS, NULL, zerocopy_tcp_veth },
 	{ "TCP, io_uring send_zc", 0, PINS, NULL, uring_send_zc },
 	{ "UDP, MSG_ZEROCOPY", 0, PINS, NULL, zerocopy_udp },
 	{ "UDP, MSG_ZEROCOPY, veth", 0, PINS, NULL, zerocopy_udp_veth },
+	{ "TLS in the kernel", 0, PINS, NULL, tls },
+	{ "AF_ALG", 0, PINS, NULL, af_alg },
 	{ "AF_PACKET", 0, NO_PINS, "copied", af_packet },
 	{ "AF_XDP umem", -EOPNOTSUPP, NO_PINS, "long-term pin", af_xdp },
 	{ "AF_XDP umem, allowed", 0, PINS, "longterm is 1", af_xdp_allowed },

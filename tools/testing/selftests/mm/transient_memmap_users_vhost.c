@@ -12,7 +12,6 @@
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
-#include <linux/virtio_ring.h>
 #include <linux/virtio_scsi.h>
 #include <linux/virtio_vsock.h>
 #include <linux/vm_sockets.h>
@@ -29,31 +28,20 @@
 #include <time.h>
 
 #include "transient_memmap_users.h"
-
-#define RING	64
-#define QUEUES	3
-
-/* A guest's address is the offset in the area. Its rings come first. */
-#define RINGS_LEN	(256 * KB)
-
-struct queue {
-	struct vring ring;
-	int kick, call;
-	uint16_t seen;	/* of the used ring */
-};
-
-struct vdev {
-	int fd;
-	struct area *a;
-	struct queue queues[QUEUES];
-};
+#include "transient_memmap_vhost.h"
 
 static uint64_t guest_address(struct vdev *dev, void *p)
 {
-	return (char *)p - dev->a->mem;
+	return dev->iova + ((char *)p - dev->a->mem);
 }
 
-static int set_features(struct vdev *dev, uint64_t wanted)
+/* Where a ring is for the other side, which may be a device behind an IOMMU */
+static uint64_t ring_address(struct vdev *dev, void *p)
+{
+	return dev->iova ? guest_address(dev, p) : (unsigned long)p;
+}
+
+int set_features(struct vdev *dev, uint64_t wanted)
 {
 	uint64_t features;
 
@@ -63,7 +51,7 @@ static int set_features(struct vdev *dev, uint64_t wanted)
 	return ioctl(dev->fd, VHOST_SET_FEATURES, &wanted);
 }
 
-static int set_queue(struct vdev *dev, unsigned int index)
+int set_queue(struct vdev *dev, unsigned int index)
 {
 	struct vhost_vring_state num = { index, RING }, base = { index, 0 };
 	struct queue *q = &dev->queues[index];
@@ -76,9 +64,9 @@ static int set_queue(struct vdev *dev, unsigned int index)
 	q->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	kick = (struct vhost_vring_file) { index, q->kick };
 	call = (struct vhost_vring_file) { index, q->call };
-	addr.desc_user_addr = (unsigned long)q->ring.desc;
-	addr.avail_user_addr = (unsigned long)q->ring.avail;
-	addr.used_user_addr = (unsigned long)q->ring.used;
+	addr.desc_user_addr = ring_address(dev, q->ring.desc);
+	addr.avail_user_addr = ring_address(dev, q->ring.avail);
+	addr.used_user_addr = ring_address(dev, q->ring.used);
 	return ioctl(dev->fd, VHOST_SET_VRING_NUM, &num) ||
 	       ioctl(dev->fd, VHOST_SET_VRING_BASE, &base) ||
 	       ioctl(dev->fd, VHOST_SET_VRING_ADDR, &addr) ||
@@ -101,6 +89,7 @@ static int vdev_open(struct vdev *dev, struct area *a, const char *path,
 	unsigned int i;
 
 	dev->a = a;
+	dev->iova = 0;
 	dev->fd = open(path, O_RDWR | O_CLOEXEC);
 	if (dev->fd < 0)
 		return user_skip("no %s", path);
@@ -115,9 +104,8 @@ static int vdev_open(struct vdev *dev, struct area *a, const char *path,
 	return 0;
 }
 
-/* Gives a chain of buffers to the other side: the first @nr_out it reads only. */
-static void queue_post(struct vdev *dev, unsigned int index,
-		       const struct iovec *iov, int nr_out, int nr)
+void queue_post(struct vdev *dev, unsigned int index, const struct iovec *iov,
+		int nr_out, int nr)
 {
 	struct vring *ring = &dev->queues[index].ring;
 	uint16_t head = ring->avail->idx * 8 % RING;
@@ -145,8 +133,7 @@ static bool queue_has_used(struct vdev *dev, unsigned int index)
 	return __atomic_load_n(&q->ring.used->idx, __ATOMIC_ACQUIRE) != q->seen;
 }
 
-/* The bytes written to the next chain that comes back; or -1 after 20 seconds */
-static long queue_wait(struct vdev *dev, unsigned int index)
+long queue_wait(struct vdev *dev, unsigned int index)
 {
 	struct queue *q = &dev->queues[index];
 	int i;
