@@ -147,6 +147,7 @@ cmdline="console=ttyS0 root=root rootfstype=9p ro
 	null_blk.nr_devices=1 null_blk.gb=1 null_blk.memory_backed=1
 	scsi_debug.add_host=0 scsi_debug.dev_size_mb=16 scsi_debug.dif=1 scsi_debug.dix=1
 	vhost_net.experimental_zcopytx=1 vfio_iommu_type1.allow_unsafe_interrupts=1
+	iommufd.allow_unsafe_interrupts=1
 	intel_iommu=on iommu=pt swiotlb=8192,force,track_hiwater
 	$layout $checkers $append"
 # shellcheck disable=SC2086	# Blanks and newlines become one blank.
