@@ -91,6 +91,7 @@ bool pfn_is_transient(unsigned long pfn);
 bool transient_direct_map_owns(unsigned long pfn);
 int transient_memmap_hold(unsigned long pfn, unsigned long nr);
 unsigned long transient_memmap_release(unsigned long pfn, unsigned long nr);
+struct page *transient_memmap_pin(unsigned long pfn, unsigned int gup_flags);
 unsigned long transient_memmap_get_limit(const struct dev_pagemap *pgmap,
 					 enum transient_memmap_limit limit);
 int transient_memmap_set_limit(struct dev_pagemap *pgmap,
@@ -126,6 +127,12 @@ static inline unsigned long transient_memmap_release(unsigned long pfn,
 						     unsigned long nr)
 {
 	return 0;
+}
+
+static inline struct page *transient_memmap_pin(unsigned long pfn,
+						unsigned int gup_flags)
+{
+	return ERR_PTR(-EFAULT);
 }
 
 static inline int devm_transient_memmap_sysfs(struct device *dev,

@@ -136,3 +136,25 @@ struct page *transient_memmap_faultin(struct vm_area_struct *vma,
 	return grab_page(page, flags, (~args.addr_mask >> PAGE_SHIFT) + 1,
 			 page_mask);
 }
+
+/**
+ * transient_memmap_pin() - pin a page that the caller holds
+ * @pfn: see transient_memmap_hold()
+ * @gup_flags: FOLL_LONGTERM for a pin that may be there to stay
+ *
+ * For a user of pfns that has to look at the memory, or to give a page to others.
+ *
+ * Context: Process context, may sleep; mmap_lock may be held.
+ * Return: the page, for unpin_user_page(), or an ERR_PTR() as of
+ *	transient_memmap_populate().
+ */
+struct page *transient_memmap_pin(unsigned long pfn, unsigned int gup_flags)
+{
+	struct page *page = transient_memmap_populate(pfn, gup_flags);
+	unsigned long page_mask;
+
+	if (IS_ERR(page))
+		return page;
+	return grab_page(page, gup_flags | FOLL_PIN, 1, &page_mask);
+}
+EXPORT_SYMBOL_GPL(transient_memmap_pin);

@@ -10,7 +10,8 @@
  * A hold is taken under the page table lock, while the entry is seen. The
  * provider first takes away the entries, under the same lock, and then has the
  * pgmap's ref killed and drained. So either the hold finds the ref alive, and
- * the provider waits for it; or there is no entry to be seen.
+ * the provider waits for it; or there is no entry to be seen. A caller that has
+ * pinned the memory need see no entry.
  */
 #include "internal.h"
 
@@ -63,13 +64,14 @@ static bool release_in_block(unsigned long pfn, unsigned int nr)
 
 /**
  * transient_memmap_hold() - keep memory of a transient range from its next owner
- * @pfn: from a page table entry that is seen
+ * @pfn: from a page table entry that is seen, or of a page that is pinned
  * @nr: number of pages that the entry maps from there on
  *
  * A hold is counted by pages, so that it can be released in other parts than
  * those in which it was taken.
  *
- * Context: The page table lock is held. Not in interrupt context.
+ * Context: The page table lock is held, or the caller has pinned the pages. Not
+ *	in interrupt context.
  * Return: 0, or
  *	-ENXIO if @pfn is in no transient range, or its provider is leaving;
  *	-EFAULT if one of the pages has a memory error;

@@ -194,17 +194,8 @@ int devm_transient_memmap_sysfs(struct device *dev, struct dev_pagemap *pgmap)
 }
 EXPORT_SYMBOL_GPL(devm_transient_memmap_sysfs);
 
-/**
- * vmf_insert_transient_pfn() - map what a fault asks for
- * @vmf: a fault in a VMA with VMA_TRANSIENT_BIT
- * @pfn: of a transient range, aligned to @order
- * @order: 0, or that of a PMD or PUD, as the fault is
- *
- * Context: Process context, in a fault handler.
- * Return: as of vmf_insert_pfn().
- */
-vm_fault_t vmf_insert_transient_pfn(struct vm_fault *vmf, unsigned long pfn,
-				    unsigned int order)
+static vm_fault_t insert_pfn(struct vm_fault *vmf, unsigned long pfn,
+			     unsigned int order)
 {
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 
@@ -216,6 +207,39 @@ vm_fault_t vmf_insert_transient_pfn(struct vm_fault *vmf, unsigned long pfn,
 	    order == PUD_ORDER)
 		return vmf_insert_pfn_pud(vmf, pfn, write);
 	return VM_FAULT_FALLBACK;
+}
+
+/**
+ * vmf_insert_transient_pfn() - map what a fault asks for
+ * @vmf: a fault in a VMA with VMA_TRANSIENT_BIT
+ * @pfn: of a transient range, aligned to @order
+ * @order: 0, or that of a PMD or PUD, as the fault is
+ *
+ * A page with a memory error is not mapped. Those around it are, by smaller
+ * entries, so the provider has to handle faults of all smaller orders.
+ *
+ * Context: Process context, in a fault handler. Takes the mapping's
+ * invalidate_lock.
+ * Return: as of vmf_insert_pfn(); VM_FAULT_FALLBACK if @order is too large;
+ * VM_FAULT_HWPOISON.
+ */
+vm_fault_t vmf_insert_transient_pfn(struct vm_fault *vmf, unsigned long pfn,
+				    unsigned int order)
+{
+	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
+	vm_fault_t ret;
+
+	/*
+	 * memory_failure() notes the error before it takes the lock to unmap the
+	 * page. Either we see the error, or it sees our entry.
+	 */
+	filemap_invalidate_lock_shared(mapping);
+	if (transient_has_poison(pfn, 1UL << order))
+		ret = order ? VM_FAULT_FALLBACK : VM_FAULT_HWPOISON;
+	else
+		ret = insert_pfn(vmf, pfn, order);
+	filemap_invalidate_unlock_shared(mapping);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(vmf_insert_transient_pfn);
 

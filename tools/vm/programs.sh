@@ -39,6 +39,18 @@ build_programs() {
 			-lrt -lpthread -lm ||
 			die_with_log "$PROGRAMS/$prog.log" "$prog does not compile"
 	done
+	for prog in iommufd iommufd_fail_nth; do
+		src=$self/iommu/$prog.c
+		[ ! -e "$PROGRAMS/$prog" ] || [ -n "$(find "$src" -newer "$PROGRAMS/$prog")" ] ||
+			continue
+		run "$PROGRAMS/$prog.log" "compiling $prog" \
+			cc -O2 -Wall -Wno-unused-function -D_GNU_SOURCE= -isystem "$headers" \
+			-I"$self" -o "$PROGRAMS/$prog" "$src" -lcap ||
+			die_with_log "$PROGRAMS/$prog.log" "$prog does not compile"
+	done
+	cc -O2 -Wall -shared -fPIC -o "$PROGRAMS/dax-mmap.so" "$tools/test/machine/dax-mmap.c" \
+		>"$PROGRAMS/dax-mmap.log" 2>&1 ||
+		die_with_log "$PROGRAMS/dax-mmap.log" "dax-mmap.c does not compile"
 	src=$linux/tools/mm/transient_memmap.c
 	cc -O2 -Wall -o "$PROGRAMS/mm-transient_memmap" "$src" >"$PROGRAMS/mm.log" 2>&1 ||
 		die_with_log "$PROGRAMS/mm.log" "$src does not compile"

@@ -39,6 +39,7 @@
 #define FAULT_FLAG_WRITE		1
 #define VM_FAULT_FALLBACK		0x800
 #define VM_FAULT_SIGBUS			2
+#define VM_FAULT_HWPOISON		0x10
 #define HZ				100
 
 #define PAGE_SHIFT			12
@@ -78,11 +79,18 @@ enum memory_type { MEMORY_DEVICE_GENERIC, MEMORY_DEVICE_TRANSIENT };
 
 typedef int vm_fault_t;
 struct workqueue_struct;
-struct vm_area_struct;
+struct file { void *f_mapping; };
+struct vm_area_struct { struct file *vm_file; };
 struct rcu_head {};
 struct range { u64 start, end; };
-struct vm_fault { void *vma; unsigned long address; unsigned int flags; };
+struct vm_fault {
+	struct vm_area_struct *vma;
+	unsigned long address;
+	unsigned int flags;
+};
 
+#define filemap_invalidate_lock_shared(mapping)		((void)(mapping))
+#define filemap_invalidate_unlock_shared(mapping)	((void)(mapping))
 #define vmf_insert_pfn(...)		0
 #define vmf_insert_pfn_pmd(vmf, pfn, write)	((void)(write), 0)
 #define vmf_insert_pfn_pud		vmf_insert_pfn_pmd

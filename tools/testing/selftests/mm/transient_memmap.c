@@ -2016,8 +2016,11 @@ TEST_F_TIMEOUT(memory_error, hits_one_page, TIMEOUT)
 	unsigned long bad_pfn = first + (bad - s->mem) / PAGE;
 	unsigned long worse_pfn = first + (worse - s->mem) / PAGE;
 	char *there = self->holder->mem + self->off - (unsigned long)s->mem;
+	int p[2];
 
 	ASSERT_TRUE(disk_put(0, MB, 20));
+	ASSERT_EQ(pipe(p), 0);
+	memset(bad, 0x5a, PAGE);
 	EXPECT_EQ(stat_of(s, "live"), 1);
 
 	/* In a block that somebody else has pinned */
@@ -2033,6 +2036,19 @@ TEST_F_TIMEOUT(memory_error, hits_one_page, TIMEOUT)
 	EXPECT_EQ(same(bad - PAGE, PAGE, 20), PAGE);
 	EXPECT_EQ(pread(self->disk, bad + PAGE, 64 * PAGE, 0), 64 * PAGE);
 	EXPECT_EQ(same(bad + PAGE, 64 * PAGE, 20), 64 * PAGE);
+
+	/* Who copies must not touch it either, nor finish what direct I/O began. */
+	EXPECT_EQ(pread(self->disk, bad - PAGE, 2 * PAGE, 0), -1);
+	EXPECT_EQ(errno, EFAULT);
+	EXPECT_EQ(pwrite(self->disk, bad - PAGE, 2 * PAGE, 4 * MB), -1);
+	EXPECT_EQ(errno, EFAULT);
+	EXPECT_EQ(write(p[1], bad - PAGE, PAGE), (ssize_t)PAGE);
+	EXPECT_EQ(read(p[0], bad, PAGE), -1);
+	EXPECT_EQ(errno, EFAULT);
+	EXPECT_EQ(write(p[1], bad, PAGE), -1);
+	EXPECT_EQ(errno, EFAULT);
+	EXPECT_EQ(read(p[0], bad + PAGE, PAGE), (ssize_t)PAGE);
+	EXPECT_EQ(same(bad + PAGE, PAGE, 20), PAGE);
 
 	/* In one that is not there */
 	*worse = 1;
@@ -2054,6 +2070,7 @@ TEST_F_TIMEOUT(memory_error, hits_one_page, TIMEOUT)
 	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn", bad_pfn), 0);
 	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn", worse_pfn), 0);
 	EXPECT_EQ(write_ulong(HWPOISON "unpoison-pfn", bad_pfn), -EIO);
+	EXPECT_TRUE(all_bytes(bad, PAGE, 0x5a));
 	EXPECT_EQ(pread(self->disk, bad, PAGE, 0), PAGE);
 	EXPECT_EQ(pread(self->disk, worse, PAGE, 0), PAGE);
 	EXPECT_EQ(same(worse, PAGE, 20), PAGE);

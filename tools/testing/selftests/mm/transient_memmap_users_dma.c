@@ -3,14 +3,17 @@
 #define _GNU_SOURCE
 #include <glob.h>
 #include <libgen.h>
+#include <linux/iommufd.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "transient_memmap_users.h"
+#include "vm_util.h"
 
 /* A disk whose driver has to bounce everything, as QEMU's vm.sh names it */
 static int bounced_disk(struct area *a)
@@ -98,31 +101,32 @@ static char *edu_find(void)
 	return found;
 }
 
+struct way;
+
 struct edu {
+	const struct way *way;
 	int container, group, fd;
+	uint32_t ioas;
 	char *regs;
 };
 
-static int edu_open(struct edu *edu)
-{
-	struct vfio_region_info bar = {
-		.argsz = sizeof(bar), .index = VFIO_PCI_BAR0_REGION_INDEX
-	}, config = {
-		.argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX
-	};
-	uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-	char path[PATH_MAX], link[PATH_MAX] = "", *name, *dir = edu_find();
+/* A way to assign the device, and to map memory for it */
+struct way {
+	int (*open)(struct edu *edu, const char *dir, const char *name);
+	int (*map)(struct edu *edu, char *mem, uint64_t iova, size_t len);
+	bool (*unmap)(struct edu *edu, uint64_t iova, size_t len);
+};
 
-	if (!dir)
-		return user_skip("no edu device");
-	edu->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+/* The group's way: its container is VFIO's, or an iommufd that acts as one. */
+static int group_open(struct edu *edu, const char *container, const char *dir,
+		      const char *name)
+{
+	char path[PATH_MAX], link[PATH_MAX] = "";
+
+	edu->container = open(container, O_RDWR | O_CLOEXEC);
 	snprintf(path, sizeof(path), "%.200s/iommu_group", dir);
 	if (edu->container < 0 || readlink(path, link, sizeof(link) - 1) < 0)
-		return user_skip("no VFIO, or no IOMMU: intel_iommu=on");
-	name = basename(dir);
-	if (sh("echo vfio-pci >%s/driver_override; echo %s >/sys/bus/pci/drivers_probe",
-	       dir, name))
-		return user_skip("no vfio-pci");
+		return user_skip("no %s, or no IOMMU: intel_iommu=on", container);
 	snprintf(path, sizeof(path), "/dev/vfio/%.200s", basename(link));
 	edu->group = open(path, O_RDWR | O_CLOEXEC);
 	if (edu->group < 0 ||
@@ -130,6 +134,139 @@ static int edu_open(struct edu *edu)
 	    ioctl(edu->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
 		return user_fail("%s: %m", path);
 	edu->fd = ioctl(edu->group, VFIO_GROUP_GET_DEVICE_FD, name);
+	return 0;
+}
+
+static int type1_open(struct edu *edu, const char *dir, const char *name)
+{
+	return group_open(edu, "/dev/vfio/vfio", dir, name);
+}
+
+static int compat_open(struct edu *edu, const char *dir, const char *name)
+{
+	return group_open(edu, "/dev/iommu", dir, name);
+}
+
+static int container_map(struct edu *edu, char *mem, uint64_t iova, size_t len)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (unsigned long)mem,
+		.iova = iova,
+		.size = len,
+	};
+
+	return ioctl(edu->container, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
+}
+
+static bool container_unmap(struct edu *edu, uint64_t iova, size_t len)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap), .iova = iova, .size = len,
+	};
+
+	return !ioctl(edu->container, VFIO_IOMMU_UNMAP_DMA, &unmap) && unmap.size == len;
+}
+
+static int ioas_alloc(struct edu *edu, uint32_t *ioas)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+
+	if (ioctl(edu->container, IOMMU_IOAS_ALLOC, &alloc))
+		return user_fail("IOMMU_IOAS_ALLOC: %m");
+	*ioas = alloc.out_ioas_id;
+	return 0;
+}
+
+/* The device's own way, with an IOAS of an iommufd */
+static int cdev_open(struct edu *edu, const char *dir, const char *name)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
+	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach) };
+	char path[PATH_MAX];
+	glob_t found;
+
+	edu->container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	if (edu->container < 0)
+		return user_skip("no iommufd");
+	snprintf(path, sizeof(path), "%.200s/vfio-dev/vfio*", dir);
+	if (glob(path, 0, NULL, &found))
+		return user_skip("no device of VFIO's for %s", name);
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%.200s",
+		 basename(found.gl_pathv[0]));
+	globfree(&found);
+	edu->fd = open(path, O_RDWR | O_CLOEXEC);
+	bind.iommufd = edu->container;
+	if (edu->fd < 0 || ioctl(edu->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		return user_fail("%s: %m", path);
+	if (ioas_alloc(edu, &edu->ioas))
+		return USER_FAIL;
+	attach.pt_id = edu->ioas;
+	if (ioctl(edu->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach))
+		return user_fail("can't attach: %m");
+	return 0;
+}
+
+#define IOAS_FLAGS	(IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | \
+			 IOMMU_IOAS_MAP_WRITEABLE)
+
+static int ioas_map(struct edu *edu, uint32_t ioas, char *mem, uint64_t iova,
+		    size_t len)
+{
+	struct iommu_ioas_map map = {
+		.size = sizeof(map),
+		.flags = IOAS_FLAGS,
+		.ioas_id = ioas,
+		.user_va = (unsigned long)mem,
+		.iova = iova,
+		.length = len,
+	};
+
+	return ioctl(edu->container, IOMMU_IOAS_MAP, &map) ? -errno : 0;
+}
+
+static int cdev_map(struct edu *edu, char *mem, uint64_t iova, size_t len)
+{
+	return ioas_map(edu, edu->ioas, mem, iova, len);
+}
+
+static bool cdev_unmap(struct edu *edu, uint64_t iova, size_t len)
+{
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap), .ioas_id = edu->ioas, .iova = iova,
+		.length = len,
+	};
+
+	return !ioctl(edu->container, IOMMU_IOAS_UNMAP, &unmap) && unmap.length == len;
+}
+
+static const struct way type1 = { type1_open, container_map, container_unmap };
+static const struct way compat = { compat_open, container_map, container_unmap };
+static const struct way cdev = { cdev_open, cdev_map, cdev_unmap };
+
+static int edu_open(struct edu *edu, const struct way *way)
+{
+	struct vfio_region_info bar = {
+		.argsz = sizeof(bar), .index = VFIO_PCI_BAR0_REGION_INDEX
+	}, config = {
+		.argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX
+	};
+	uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	char *name, *dir = edu_find();
+	int ret;
+
+	if (!dir)
+		return user_skip("no edu device");
+	name = strrchr(dir, '/') + 1;
+	if (sh("echo vfio-pci >%s/driver_override; echo %s >/sys/bus/pci/drivers_probe",
+	       dir, name))
+		return user_skip("no vfio-pci");
+	edu->way = way;
+	edu->group = -1;
+	ret = way->open(edu, dir, name);
+	if (ret)
+		return ret;
 	if (edu->fd < 0 || ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &bar) ||
 	    ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &config))
 		return user_fail("%s: %m", name);
@@ -171,28 +308,6 @@ static bool edu_dma(struct edu *edu, uint64_t src, uint64_t dst, uint64_t comman
 	return false;
 }
 
-static int map_dma(struct edu *edu, char *mem, uint64_t iova, size_t len)
-{
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map),
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-		.vaddr = (unsigned long)mem,
-		.iova = iova,
-		.size = len,
-	};
-
-	return ioctl(edu->container, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
-}
-
-static bool unmap_dma(struct edu *edu, uint64_t iova, size_t len)
-{
-	struct vfio_iommu_type1_dma_unmap unmap = {
-		.argsz = sizeof(unmap), .iova = iova, .size = len,
-	};
-
-	return !ioctl(edu->container, VFIO_IOMMU_UNMAP_DMA, &unmap) && unmap.size == len;
-}
-
 static int check_dma(struct edu *edu, char *mem)
 {
 	const size_t from = 6 * MB - 100, to = 100 * MB + 300;
@@ -221,7 +336,7 @@ static bool all_held(size_t len)
 }
 
 /* All of the device's memory is mapped for DMA, as a VMM would do. */
-static int assigned(struct area *a)
+static int assigned(struct area *a, const struct way *way)
 {
 	size_t len = strtoul(read_str(DAX "size"), NULL, 0);
 	size_t low = len < LOW_LEN ? len : LOW_LEN;
@@ -229,22 +344,22 @@ static int assigned(struct area *a)
 	char *mem;
 	int fd, ret;
 
-	ret = edu_open(&edu);
+	ret = edu_open(&edu, way);
 	if (ret)
 		return ret;
 	fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
 	mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (mem == MAP_FAILED)
 		return user_fail("can't map /dev/dax0.0: %m");
-	ret = map_dma(&edu, mem, IOVA_LOW, low);
+	ret = edu.way->map(&edu, mem, IOVA_LOW, low);
 	if (!ret && len > low)
-		ret = map_dma(&edu, mem + low, IOVA_HIGH, len - low);
+		ret = edu.way->map(&edu, mem + low, IOVA_HIGH, len - low);
 	if (!ret && !all_held(len))
 		ret = USER_FAIL;
 	if (!ret)
 		ret = check_dma(&edu, mem);
-	if (!ret && (!unmap_dma(&edu, IOVA_LOW, low) ||
-		     (len > low && !unmap_dma(&edu, IOVA_HIGH, len - low))))
+	if (!ret && (!edu.way->unmap(&edu, IOVA_LOW, low) ||
+		     (len > low && !edu.way->unmap(&edu, IOVA_HIGH, len - low))))
 		ret = user_fail("can't unmap: %m");
 	if (!ret && !all_held(0))
 		ret = USER_FAIL;
@@ -255,22 +370,21 @@ static int assigned(struct area *a)
 }
 
 /*
- * VFIO asks for long-term pins. If it got them, it would pin the guest as a
- * whole, and never unpin it: VFIO takes a pfn that is not pfn_valid() for one
- * without a struct page.
+ * VFIO and iommufd ask for long-term pins. If they got them, they would pin the
+ * guest as a whole.
  */
-static int assigned_allowed(struct area *a)
+static int assigned_allowed(struct area *a, const struct way *way)
 {
 	pool_set("longterm", 1);
-	return assigned(a);
+	return assigned(a, way);
 }
 
 #define ASSIGNED_LEN	(128 * MB)
 
 /* Assigned as well, and then only the device reaches the memory. */
-static int assign_and_unmap(struct edu *edu)
+static int assign_and_unmap(struct edu *edu, const struct way *way)
 {
-	int fd, ret = edu_open(edu);
+	int fd, ret = edu_open(edu, way);
 	char *mem;
 
 	if (ret)
@@ -280,7 +394,7 @@ static int assign_and_unmap(struct edu *edu)
 	close(fd);
 	if (mem == MAP_FAILED)
 		return user_fail("can't map /dev/dax0.0: %m");
-	ret = map_dma(edu, mem, IOVA_LOW, ASSIGNED_LEN);
+	ret = edu->way->map(edu, mem, IOVA_LOW, ASSIGNED_LEN);
 	if (!ret)
 		ret = check_dma(edu, mem);
 	munmap(mem, ASSIGNED_LEN);
@@ -334,14 +448,14 @@ static int bound_again(struct edu *edu)
 }
 
 /* The dax device is unbound before the memory is unmapped from the IOMMU. */
-static int assigned_unbound(struct area *a)
+static int assigned_unbound(struct area *a, const struct way *way)
 {
 	struct edu edu;
 	pid_t pid;
 	int ret;
 
 	munmap(a->mem, a->len);
-	ret = assign_and_unmap(&edu);
+	ret = assign_and_unmap(&edu, way);
 	if (ret)
 		return ret;
 	pid = unbind_that_waits();
@@ -351,7 +465,7 @@ static int assigned_unbound(struct area *a)
 		return user_fail("the device does not end its DMA");
 	if (waitpid(pid, NULL, WNOHANG))
 		return user_fail("unbind did not wait");
-	if (!unmap_dma(&edu, IOVA_LOW, ASSIGNED_LEN))
+	if (!edu.way->unmap(&edu, IOVA_LOW, ASSIGNED_LEN))
 		return user_fail("can't unmap: %m");
 	if (!ends_well(pid))
 		return user_fail("unbind failed");
@@ -361,7 +475,7 @@ static int assigned_unbound(struct area *a)
 }
 
 /* Nobody unmaps it: the process that assigned it is killed. */
-static int assigned_killed(struct area *a)
+static int assigned_killed(struct area *a, const struct way *way)
 {
 	struct edu edu;
 	int p[2], ret;
@@ -372,7 +486,7 @@ static int assigned_killed(struct area *a)
 		return user_fail("pipe: %m");
 	vmm = fork();
 	if (!vmm) {
-		ret = assign_and_unmap(&edu);
+		ret = assign_and_unmap(&edu, way);
 		if (write(p[1], &ret, sizeof(ret)) != sizeof(ret))
 			_exit(1);
 		for (;;)
@@ -390,14 +504,192 @@ static int assigned_killed(struct area *a)
 	return bound_again(NULL);
 }
 
+/*
+ * The pages of an IOAS that is copied are shared, so that each is held once, until
+ * the last has gone.
+ */
+static int ioas_copied(struct area *a)
+{
+	struct iommu_ioas_copy copy = {
+		.size = sizeof(copy), .flags = IOAS_FLAGS, .length = ASSIGNED_LEN,
+	};
+	struct edu edu;
+	char *mem;
+	int fd, ret;
+
+	ret = edu_open(&edu, &cdev);
+	if (ret)
+		return ret;
+	fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	mem = mmap(NULL, ASSIGNED_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED)
+		return user_fail("can't map /dev/dax0.0: %m");
+	copy.dst_ioas_id = edu.ioas;
+	ret = ioas_alloc(&edu, &copy.src_ioas_id);
+	if (ret)
+		return ret;
+
+	/* From one that no device uses, and then within the other */
+	ret = ioas_map(&edu, copy.src_ioas_id, mem, 0, ASSIGNED_LEN);
+	if (ret)
+		return ret;
+	if (!all_held(0))
+		return USER_FAIL;
+	copy.dst_iova = IOVA_HIGH;
+	if (ioctl(edu.container, IOMMU_IOAS_COPY, &copy))
+		return -errno;
+	copy.src_ioas_id = edu.ioas;
+	copy.src_iova = IOVA_HIGH;
+	copy.dst_iova = IOVA_LOW;
+	if (ioctl(edu.container, IOMMU_IOAS_COPY, &copy))
+		return -errno;
+	if (!all_held(ASSIGNED_LEN))
+		return USER_FAIL;
+	if (!cdev_unmap(&edu, IOVA_HIGH, ASSIGNED_LEN))
+		return user_fail("can't unmap: %m");
+	if (!all_held(ASSIGNED_LEN))
+		return USER_FAIL;
+	ret = check_dma(&edu, mem);
+	if (!ret && !cdev_unmap(&edu, IOVA_LOW, ASSIGNED_LEN))
+		return user_fail("can't unmap: %m");
+	return ret ?: all_held(0) ? 0 : USER_FAIL;
+}
+
+/* Each border between the kinds of memory is within one transfer. */
+static int check_borders(struct edu *edu, char *mem, size_t len, size_t step)
+{
+	size_t at;
+
+	for (at = step - EDU_LEN / 2; at + EDU_LEN <= len; at += step) {
+		fill(mem + at, EDU_LEN, 5);
+		if (!edu_dma(edu, IOVA_LOW + at, EDU_BUFFER, 0))
+			return user_fail("the device does not end its DMA");
+		memset(mem + at, 0, EDU_LEN);
+		if (!edu_dma(edu, EDU_BUFFER, IOVA_LOW + at, EDU_TO_MEMORY))
+			return user_fail("the device does not end its DMA");
+		if (same(mem + at, EDU_LEN, 5) != EDU_LEN)
+			return user_fail("at %zu, byte %zu is wrong", at,
+					 same(mem + at, EDU_LEN, 5));
+	}
+	return 0;
+}
+
+/*
+ * Ordinary memory, memory without a memmap that was only read so far, and ordinary
+ * memory again, in one go. What can't be mapped leaves nothing behind.
+ */
+static int ioas_mixed(struct area *a)
+{
+	const size_t step = 4 * MB, len = 5 * step;
+	struct edu edu;
+	size_t at;
+	char *mem;
+	int fd, ret, i;
+
+	ret = edu_open(&edu, &cdev);
+	if (ret)
+		return ret;
+	fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		   -1, 0);
+	for (i = 1; i < 5; i += 2) {
+		if (mmap(mem + i * step, step, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, fd, i * step) == MAP_FAILED)
+			return user_fail("can't map /dev/dax0.0: %m");
+		for (at = 0; at < step; at += PAGE)
+			FORCE_READ(mem[i * step + at]);
+	}
+
+	ret = cdev_map(&edu, mem, IOVA_LOW, len);
+	if (ret)
+		return ret;
+	if (!all_held(2 * step))
+		return USER_FAIL;
+	ret = check_borders(&edu, mem, len, step);
+	if (ret)
+		return ret;
+	if (!cdev_unmap(&edu, IOVA_LOW, len))
+		return user_fail("can't unmap: %m");
+	if (!all_held(0))
+		return USER_FAIL;
+
+	/* Nothing at all, and memory of a device, at the end */
+	munmap(mem + len - step, step);
+	ret = cdev_map(&edu, mem, IOVA_LOW, len);
+	if (ret != -EFAULT || !all_held(0))
+		return user_fail("a hole gives %s, not EFAULT", strerror(-ret));
+	ret = cdev_map(&edu, edu.regs, IOVA_LOW, PAGE);
+	if (ret != -EFAULT)
+		return user_fail("a BAR gives %s, not EFAULT", strerror(-ret));
+	edu_close(&edu);
+	return 0;
+}
+
+/* What is held counts as locked, as what is pinned does. */
+static int ioas_limited(struct area *a)
+{
+	struct rlimit limit = { .rlim_cur = a->len - PAGE, .rlim_max = RLIM_INFINITY };
+	struct edu edu;
+	int ret;
+
+	ret = edu_open(&edu, &cdev);
+	if (ret)
+		return ret;
+	setrlimit(RLIMIT_MEMLOCK, &limit);
+	/* Then CAP_IPC_LOCK has gone, too. */
+	if (setresuid(65534, 65534, 0))
+		return user_fail("setresuid: %m");
+	ret = cdev_map(&edu, a->mem, IOVA_LOW, a->len - PAGE);
+	if (ret)
+		return user_fail("%s, below the limit", strerror(-ret));
+	if (!cdev_unmap(&edu, IOVA_LOW, a->len - PAGE))
+		return user_fail("can't unmap: %m");
+	ret = cdev_map(&edu, a->mem, IOVA_LOW, a->len);
+	edu_close(&edu);
+	return ret;
+}
+
+#define BY(way, test)	static int test##_by_##way(struct area *a) \
+			{ return test(a, &(way)); }
+BY(type1, assigned)
+BY(type1, assigned_allowed)
+BY(type1, assigned_unbound)
+BY(type1, assigned_killed)
+BY(cdev, assigned)
+BY(cdev, assigned_allowed)
+BY(cdev, assigned_unbound)
+BY(cdev, assigned_killed)
+BY(compat, assigned)
+BY(compat, assigned_unbound)
+BY(compat, assigned_killed)
+
 const struct user dma_users[] = {
 	{ "disk behind bounce buffers", 0, PINS, NULL, bounced_disk },
-	{ "VFIO type1", 0, NO_PINS, "falls back to page tables", assigned },
+	{ "VFIO type1", 0, NO_PINS, "falls back to page tables", assigned_by_type1 },
 	{ "VFIO type1, long-term allowed", 0, NO_PINS, "falls back to page tables",
-	  assigned_allowed },
+	  assigned_allowed_by_type1 },
 	{ "VFIO type1, unbound", 0, NO_PINS, "unbind waits for the unmap",
-	  assigned_unbound },
+	  assigned_unbound_by_type1 },
 	{ "VFIO type1, killed", 0, NO_PINS, "unbind waits for the exit",
-	  assigned_killed },
+	  assigned_killed_by_type1 },
+	{ "iommufd", 0, NO_PINS, "falls back to page tables", assigned_by_cdev },
+	{ "iommufd, long-term allowed", 0, NO_PINS, "falls back to page tables",
+	  assigned_allowed_by_cdev },
+	{ "iommufd, unbound", 0, NO_PINS, "unbind waits for the unmap",
+	  assigned_unbound_by_cdev },
+	{ "iommufd, killed", 0, NO_PINS, "unbind waits for the exit",
+	  assigned_killed_by_cdev },
+	{ "iommufd, copy of an IOAS", 0, NO_PINS, "copies share their pages",
+	  ioas_copied },
+	{ "iommufd, mixed memory", 0, NO_PINS, "pins only what is ordinary",
+	  ioas_mixed },
+	{ "iommufd, beyond RLIMIT_MEMLOCK", -ENOMEM, NO_PINS, "as for all memory",
+	  ioas_limited },
+	{ "iommufd, compat", 0, NO_PINS, "falls back to page tables",
+	  assigned_by_compat },
+	{ "iommufd, compat, unbound", 0, NO_PINS, "unbind waits for the unmap",
+	  assigned_unbound_by_compat },
+	{ "iommufd, compat, killed", 0, NO_PINS, "unbind waits for the exit",
+	  assigned_killed_by_compat },
 	{}
 };

@@ -5,10 +5,14 @@
 #include <linux/aio_abi.h>
 #include <linux/bsg.h>
 #include <linux/fs.h>
+#include <linux/if_alg.h>
 #include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <sched.h>
 #include <scsi/sg.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -41,15 +45,9 @@ static long transfer_vectored(int fd, bool write, void *buf, size_t len, off_t o
 	return ret < 0 ? -errno : ret;
 }
 
-long transfer_aio(int fd, bool write, void *buf, size_t len, off_t off)
+static long aio_request(struct iocb *cb)
 {
-	struct iocb cb = {
-		.aio_lio_opcode = write ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
-		.aio_fildes = fd,
-		.aio_buf = (unsigned long)buf,
-		.aio_nbytes = len,
-		.aio_offset = off,
-	}, *cbs[] = { &cb };
+	struct iocb *cbs[] = { cb };
 	struct io_event event = { .res = -EIO };
 	aio_context_t ctx = 0;
 
@@ -61,6 +59,17 @@ long transfer_aio(int fd, bool write, void *buf, size_t len, off_t off)
 		syscall(SYS_io_getevents, ctx, 1, 1, &event, NULL);
 	syscall(SYS_io_destroy, ctx);
 	return event.res;
+}
+
+long transfer_aio(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	return aio_request(&(struct iocb) {
+		.aio_lio_opcode = write ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
+		.aio_fildes = fd,
+		.aio_buf = (unsigned long)buf,
+		.aio_nbytes = len,
+		.aio_offset = off,
+	});
 }
 
 long uring_request(int flags, const struct io_uring_sqe *sqe, const struct iovec *fixed)
@@ -152,6 +161,69 @@ static long transfer_polled(int fd, bool write, void *buf, size_t len, off_t off
 static long transfer_fixed(int fd, bool write, void *buf, size_t len, off_t off)
 {
 	return uring_transfer(0, true, fd, write, buf, len, off);
+}
+
+/*
+ * Every other piece lies in ordinary memory. Pieces of a sector come to 256, as many
+ * as one bio takes, and more.
+ */
+static long transfer_mixed(int fd, bool write, char *buf, size_t len, off_t off,
+			   long (*by)(int fd, bool write, struct iovec *iov, int n,
+				      off_t off))
+{
+	const size_t unit = len > 128 * KB ? PAGE : 512;
+	char *ordinary = aligned_alloc(PAGE, MB);
+	struct iovec iov[IOV_MAX];
+	size_t done, piece;
+	int i, n = 0;
+	long ret;
+
+	memcpy(ordinary, buf, len);
+	for (done = 0; done < len; done += piece) {
+		piece = len - done < unit ? len - done : unit;
+		iov[n] = (struct iovec) { (n & 1 ? ordinary : buf) + done, piece };
+		n++;
+	}
+	ret = by(fd, write, iov, n, off);
+	for (i = 1; i < n && !write; i += 2)
+		memcpy(buf + ((char *)iov[i].iov_base - ordinary), iov[i].iov_base,
+		       iov[i].iov_len);
+	free(ordinary);
+	return ret;
+}
+
+static long aio_pieces(int fd, bool write, struct iovec *iov, int n, off_t off)
+{
+	return aio_request(&(struct iocb) {
+		.aio_lio_opcode = write ? IOCB_CMD_PWRITEV : IOCB_CMD_PREADV,
+		.aio_fildes = fd,
+		.aio_buf = (unsigned long)iov,
+		.aio_nbytes = n,
+		.aio_offset = off,
+	});
+}
+
+static long transfer_aio_mixed(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	return transfer_mixed(fd, write, buf, len, off, aio_pieces);
+}
+
+static long uring_pieces(int fd, bool write, struct iovec *iov, int n, off_t off)
+{
+	const struct io_uring_sqe sqe = {
+		.opcode = write ? IORING_OP_WRITEV : IORING_OP_READV,
+		.fd = fd,
+		.addr = (unsigned long)iov,
+		.len = n,
+		.off = off,
+	};
+
+	return uring_request(0, &sqe, NULL);
+}
+
+static long transfer_uring_mixed(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	return transfer_mixed(fd, write, buf, len, off, uring_pieces);
 }
 
 /* SCSI commands, as struct sg_io_hdr or struct sg_io_v4 */
@@ -345,6 +417,8 @@ static int disk_transfers(struct area *a, transfer_fn transfer)
 static int disk_psync(struct area *a) { return disk_transfers(a, transfer_psync); }
 static int disk_vectored(struct area *a) { return disk_transfers(a, transfer_vectored); }
 static int disk_aio(struct area *a) { return disk_transfers(a, transfer_aio); }
+static int disk_aio_mixed(struct area *a) { return disk_transfers(a, transfer_aio_mixed); }
+static int disk_uring_mixed(struct area *a) { return disk_transfers(a, transfer_uring_mixed); }
 static int disk_uring(struct area *a) { return disk_transfers(a, transfer_uring); }
 static int disk_fixed(struct area *a) { return disk_transfers(a, transfer_fixed); }
 
@@ -501,6 +575,264 @@ static int buffered_file(struct area *a)
 {
 	return check_transfers(a, "file", O_CREAT, 1, transfer_psync) ?:
 	       check_transfers(a, "file", O_CREAT, 1, transfer_vectored);
+}
+
+/*
+ * One block at a time may be live, and a request has memory of two. It has to be
+ * done, or to fail; if it was short, QEMU would take the rest for zeroes, and the
+ * guest would get wrong data.
+ */
+
+static bool sectors_are_either(int fd, size_t len, int seed, int seed2)
+{
+	char *got = malloc(len), *want = malloc(len), *want2 = malloc(len);
+	bool ok = pread(fd, got, len, 0) == (ssize_t)len;
+	size_t i;
+
+	fill(want, len, seed);
+	fill(want2, len, seed2);
+	for (i = 0; i < len && ok; i += 512)
+		ok = !memcmp(got + i, want + i, 512) ||
+		     !memcmp(got + i, want2 + i, 512);
+	free(got);
+	free(want);
+	free(want2);
+	return ok;
+}
+
+static long transfer_capped(transfer_fn by, int fd, bool write, void *buf, size_t len)
+{
+	unsigned long cap = pool_limit(DAX, "cap");
+	long ret;
+
+	pool_set("cap", 1);
+	ret = by(fd, write, buf, len, 0);
+	pool_set("cap", cap);
+	return ret;
+}
+
+/* The first error, or 0 */
+static int check_capped(struct area *a, int fd, int cached, transfer_fn by)
+{
+	char *buf = a->mem + 4 * MB - 512 * KB;
+	const size_t len = MB;
+	long wrote, got;
+
+	if (!contents_put(cached, transfer_psync, len, 0, 1))
+		return user_fail("can't write from ordinary memory");
+	fill(buf, len, 2);
+	wrote = transfer_capped(by, fd, true, buf, len);
+	if (wrote >= 0 && wrote != (long)len)
+		return user_fail("%ld of %zu bytes were written", wrote, len);
+	if (!(wrote < 0 ? sectors_are_either(cached, len, 1, 2) :
+			  contents_are(cached, transfer_psync, len, 0, 2)))
+		return user_fail("%ld: it wrote something else", wrote);
+
+	if (!contents_put(cached, transfer_psync, len, 0, 3))
+		return user_fail("can't write from ordinary memory");
+	memset(buf, 0x3c, len);
+	got = transfer_capped(by, fd, false, buf, len);
+	if (got >= 0 && (got != (long)len || same(buf, len, 3) != len))
+		return user_fail("%ld of %zu bytes were read, %zu of them right", got,
+				 len, same(buf, len, 3));
+	return wrote < 0 ? wrote : got < 0 ? got : 0;
+}
+
+static int check_capped_path(struct area *a, const char *path)
+{
+	int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	int cached = open(path, O_RDWR | O_CLOEXEC);
+	int i, ret = -ENOMEM;
+
+	if (fd < 0 || cached < 0)
+		return user_fail("can't open %s: %m", path);
+	/* A machine under load may need more than a second to complete a part. */
+	for (i = 0; i < 3 && ret == -ENOMEM; i++)
+		ret = check_capped(a, fd, cached, transfer_psync);
+	if (!ret)
+		ret = -ENOMEM;
+	for (i = 0; i < 3 && ret == -ENOMEM; i++)
+		ret = check_capped(a, fd, cached, transfer_aio);
+	close(fd);
+	close(cached);
+	return ret;
+}
+
+static int capped_disk(struct area *a)
+{
+	int ret;
+
+	nullb_make("tm_users", "16", "10000");
+	if (access(DISK, F_OK))
+		return user_skip("no null_blk with configfs");
+	ret = check_capped_path(a, DISK);
+	nullb_remove("tm_users");
+	return ret;
+}
+
+static int capped_file(struct area *a)
+{
+	close(open("mnt/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	return check_capped_path(a, "mnt/file");
+}
+
+static int capped_ext4(struct area *a)
+{
+	return on_fs(a, "ext4", "64", "mkfs.ext4", capped_file);
+}
+
+static int capped_xfs(struct area *a)
+{
+	return on_fs(a, "xfs", "320", "mkfs.xfs", capped_file);
+}
+
+static int capped_vfat(struct area *a)
+{
+	return on_fs(a, "vfat", "64", "mkfs.vfat", capped_file);
+}
+
+/*
+ * What each call says if its first page can't be pinned. ENOMEM tells an
+ * administrator more than EFAULT, which is what a stray pointer gets.
+ */
+
+static long beyond_vmsplice(char *p)
+{
+	struct iovec iov = { p, PAGE };
+	int fds[2];
+	long n;
+
+	if (pipe(fds))
+		return 0;
+	n = vmsplice(fds[1], &iov, 1, 0);
+	n = n < 0 ? -errno : n;
+	close(fds[0]);
+	close(fds[1]);
+	return n;
+}
+
+static long beyond_process_vm(char *p)
+{
+	char c;
+	struct iovec here = { &c, 1 }, there = { p, 1 };
+	long n = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
+
+	return n < 0 ? -errno : n;
+}
+
+static long beyond_proc_mem(char *p)
+{
+	int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	char c;
+	long n = pread(fd, &c, 1, (unsigned long)p);
+
+	n = n < 0 ? -errno : n;
+	close(fd);
+	return n;
+}
+
+static long beyond_af_alg(char *p)
+{
+	const struct sockaddr_alg alg = {
+		.salg_family = AF_ALG,
+		.salg_type = "skcipher",
+		.salg_name = "cbc(aes)",
+	};
+	int tfm = socket(AF_ALG, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), op;
+	char zero[PAGE] = {};
+	long n;
+
+	if (bind(tfm, (struct sockaddr *)&alg, sizeof(alg)) ||
+	    setsockopt(tfm, SOL_ALG, ALG_SET_KEY, zero, 16))
+		return 0;
+	op = accept4(tfm, NULL, NULL, SOCK_CLOEXEC);
+	if (send(op, zero, PAGE, 0) != (ssize_t)PAGE)
+		return 0;
+	n = recv(op, p, PAGE, 0);
+	n = n < 0 ? -errno : n;
+	close(op);
+	close(tfm);
+	return n;
+}
+
+static long beyond_zerocopy(char *p)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+	socklen_t len = sizeof(sin);
+	int listener, fd, one = 1;
+	long n;
+
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (unshare(CLONE_NEWNET) || sh("ip link set lo up"))
+		return 0;
+	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(listener, (struct sockaddr *)&sin, sizeof(sin)) || listen(listener, 1) ||
+	    getsockname(listener, (struct sockaddr *)&sin, &len) ||
+	    connect(fd, (struct sockaddr *)&sin, sizeof(sin)) ||
+	    setsockopt(fd, SOL_SOCKET, 60 /* SO_ZEROCOPY */, &one, sizeof(one)))
+		return 0;
+	n = send(fd, p, PAGE, 0x4000000 /* MSG_ZEROCOPY */);
+	n = n < 0 ? -errno : n;
+	close(fd);
+	close(listener);
+	return n;
+}
+
+static const struct {
+	const char *call;
+	int err;
+	long (*by)(char *p);
+	transfer_fn disk;
+} beyond[] = {
+	{ "read", -ENOMEM, .disk = transfer_psync },
+	{ "libaio", -ENOMEM, .disk = transfer_aio },
+	{ "io_uring", -ENOMEM, .disk = transfer_uring },
+	{ "io_uring, polled", -ENOMEM, .disk = transfer_polled },
+	{ "vmsplice", -ENOMEM, beyond_vmsplice },
+	{ "AF_ALG", -ENOMEM, beyond_af_alg },
+	{ "process_vm_readv", -EFAULT, beyond_process_vm },
+	{ "/proc/PID/mem", -EIO, beyond_proc_mem },
+	{ "MSG_ZEROCOPY", -EFAULT, beyond_zerocopy },
+};
+
+static int check_beyond(struct area *a, int fd)
+{
+	char *p = a->mem + 4 * MB;
+	int ret = -ENOMEM;
+	size_t i;
+	long n;
+
+	for (i = 0; i < ARRAY_SIZE(beyond); i++) {
+		n = beyond[i].by ? beyond[i].by(p) : beyond[i].disk(fd, false, p, PAGE, 0);
+		if (n != beyond[i].err)
+			ret = user_fail("%s: %ld, not %d", beyond[i].call, n,
+					beyond[i].err);
+	}
+	return ret;
+}
+
+static int beyond_cap(struct area *a)
+{
+	unsigned long cap = pool_limit(DAX, "cap");
+	int fd, ret;
+
+	nullb_make("tm_users", "16", "10000");
+	fd = open(DISK, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (fd < 0)
+		return user_skip("no null_blk with configfs");
+	memset(a->mem, 1, PAGE);
+	if (user_hold(a->mem)) {
+		pool_set("cap", 1);
+		ret = check_beyond(a, fd);
+		pool_set("cap", cap);
+		user_let_go();
+	} else {
+		ret = user_fail("can't pin a page");
+	}
+	close(fd);
+	nullb_remove("tm_users");
+	return ret;
 }
 
 /* Device mapper: targets that look at the data */
@@ -680,6 +1012,8 @@ const struct user io_users[] = {
 	{ "preadv, pwritev, IOV_MAX pieces", 0, PINS, NULL, disk_vectored },
 	{ "libaio", 0, PINS, NULL, disk_aio },
 	{ "io_uring", 0, PINS, NULL, disk_uring },
+	{ "libaio, ordinary memory among it", 0, PINS, NULL, disk_aio_mixed },
+	{ "io_uring, ordinary memory among it", 0, PINS, NULL, disk_uring_mixed },
 	{ "io_uring, polled", 0, PINS, NULL, disk_polled },
 	{ "io_uring, registered buffers", -EOPNOTSUPP, NO_PINS,
 	  "long-term pin", disk_fixed },
@@ -690,6 +1024,12 @@ const struct user io_users[] = {
 	{ "file on ext4, O_DIRECT", 0, PINS, NULL, ext4_file },
 	{ "file on xfs, O_DIRECT", 0, PINS, NULL, xfs_file },
 	{ "loop, direct-io", 0, PINS, NULL, loop_disk },
+	{ "beyond the cap, nine calls", -ENOMEM, MAY_PIN, "some say EFAULT or EIO",
+	  beyond_cap },
+	{ "cap of 1: disk", 0, PINS, NULL, capped_disk },
+	{ "cap of 1: ext4", 0, PINS, NULL, capped_ext4 },
+	{ "cap of 1: xfs", 0, PINS, NULL, capped_xfs },
+	{ "cap of 1: vfat", -ENOMEM, PINS, "data unharmed", capped_vfat },
 	{ "dm-crypt", 0, PINS, NULL, dm_crypt },
 	{ "dm-integrity", 0, PINS, NULL, dm_integrity },
 	{ "SCSI disk with T10 protection", 0, PINS, NULL, scsi_protected },
