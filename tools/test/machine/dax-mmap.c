@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Preloaded, this gives a program memory of the device when it asks for anonymous
- * memory to share, 64 KiB or more. So tests that know nothing of the device try it.
+ * memory to share, 32 KiB or more, huge pages too. So tests that know nothing of the
+ * device try it. The harness of the tests asks for less.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -18,11 +19,11 @@ void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 	int dax = -1;
 	void *mem;
 
-	if ((flags & MAP_SHARED) && (flags & MAP_ANONYMOUS) &&
-	    !(flags & MAP_HUGETLB) && len >= 64 << 10)
+	if ((flags & MAP_SHARED) && (flags & MAP_ANONYMOUS) && len >= 32 << 10)
 		dax = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
 	if (dax >= 0) {
-		flags &= ~MAP_ANONYMOUS;
+		/* The upper bits say how huge. */
+		flags &= ~(MAP_ANONYMOUS | MAP_HUGETLB) & 0xffffff;
 		fd = dax;
 		if (next + len > ENOUGH)
 			next = 0;
