@@ -73,20 +73,7 @@ enum transient_memmap_stat {
 extern const char * const transient_memmap_stat_names[];
 
 #ifdef CONFIG_TRANSIENT_MEMMAP
-/**
- * vma_is_transient() - do all pfns of a mapping lie in transient ranges?
- * @vma: any
- *
- * Context: mmap_lock or the VMA's lock is held.
- * Return: true if so.
- */
-static inline bool vma_is_transient(const struct vm_area_struct *vma)
-{
-	return !vma_test(vma, VMA_IO_BIT) &&
-	       vma_test_all(vma, VMA_PFNMAP_BIT, VMA_TRANSIENT_BIT,
-			    VMA_MAYSHARE_BIT);
-}
-
+bool vma_is_transient(const struct vm_area_struct *vma);
 bool pfn_is_transient(unsigned long pfn);
 bool transient_direct_map_owns(unsigned long pfn);
 int transient_memmap_hold(unsigned long pfn, unsigned long nr);

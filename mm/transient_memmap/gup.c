@@ -9,14 +9,28 @@
 #include "internal.h"
 
 /**
+ * vma_is_transient() - do all pfns of a mapping lie in transient ranges?
+ * @vma: any
+ *
+ * Context: mmap_lock or the VMA's lock is held.
+ * Return: true if the provider of the mapping says so.
+ */
+bool vma_is_transient(const struct vm_area_struct *vma)
+{
+	return !vma_test(vma, VMA_IO_BIT) &&
+	       vma_test_all(vma, VMA_PFNMAP_BIT, VMA_TRANSIENT_BIT,
+			    VMA_MAYSHARE_BIT);
+}
+EXPORT_SYMBOL_GPL(vma_is_transient);
+
+/**
  * transient_memmap_may_pin() - may GUP go on in this mapping?
  * @vma: has VM_PFNMAP or VM_IO
  * @gup_flags: of the caller
  *
- * The provider of a mapping without struct pages must say that all pfns of it
- * lie in transient ranges. Refused are callers that want no page (populate),
- * that need none (KVM), or that would have one made for every page there is
- * (core dump).
+ * Refused are mappings without struct pages of others, and callers that want no
+ * page (populate), that need none (KVM), or that would have one made for every
+ * page there is (core dump).
  *
  * Context: mmap_lock or the VMA's lock is held.
  * Return: true if so.
