@@ -140,8 +140,9 @@ static void run_in_child(int (*run)(struct area *a))
 		outcome->ret = user_fail("no mount namespace: %m");
 		return;
 	}
-	/* Scratch space: files, mount points */
-	if (mount("tmpfs", "/tmp", "tmpfs", 0, NULL) || chdir("/tmp")) {
+	/* Scratch space for files and mount points. Others need what is in /tmp. */
+	mkdir(SCRATCH, 0700);
+	if (mount("tmpfs", SCRATCH, "tmpfs", 0, NULL) || chdir(SCRATCH)) {
 		outcome->ret = user_fail("no tmpfs: %m");
 		return;
 	}

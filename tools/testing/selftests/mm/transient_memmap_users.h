@@ -31,6 +31,9 @@ struct user {
 
 #define AREA_LEN	(64 * MB)
 
+/* A row runs in this directory, which is empty and for it alone. */
+#define SCRATCH		"/tmp/transient_memmap_users"
+
 /* Each ends with an entry that has no name. */
 extern const struct user io_users[], disk_users[], gup_users[], net_users[],
 	rdma_users[], vhost_users[], vdpa_users[], dma_users[], kvm_users[];

@@ -507,7 +507,7 @@ static int core_dump(struct area *a)
 	pid_t pid;
 
 	strcpy(was, read_str("/proc/sys/kernel/core_pattern"));
-	if (write_str("/proc/sys/kernel/core_pattern", "/tmp/core.tm"))
+	if (write_str("/proc/sys/kernel/core_pattern", SCRATCH "/core"))
 		return user_skip("no core dumps");
 	memset(a->mem, 0x77, a->len);
 	other = mmap(NULL, 1 * MB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -520,7 +520,7 @@ static int core_dump(struct area *a)
 	}
 	waitpid(pid, NULL, 0);
 	write_str("/proc/sys/kernel/core_pattern", was);
-	fd = open("/tmp/core.tm", O_RDONLY | O_CLOEXEC);
+	fd = open(SCRATCH "/core", O_RDONLY | O_CLOEXEC);
 	if (core_has(fd, other) != 1 * MB)
 		ret = user_fail("no core file, or one without shared memory");
 	else if (core_has(fd, a->mem))

@@ -775,7 +775,7 @@ static int scsi_file(struct area *a)
 
 	if (sh("truncate -s 16M backing"))
 		return user_fail("no file");
-	ret = target_create("fileio", "fd_dev_name=/tmp/backing,fd_dev_size=16777216", 0) ?:
+	ret = target_create("fileio", "fd_dev_name=" SCRATCH "/backing,fd_dev_size=16777216", 0) ?:
 		scsi_transfers(a, false);
 	target_remove("fileio");
 	return ret;
