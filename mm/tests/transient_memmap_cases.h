@@ -783,7 +783,7 @@ CASE(hold_populates_nothing)
 	EXPECT_EQ(stat_of(pgmap, HELD), 0);
 }
 
-/* If this fails, a user gets a block for good, or frees it while others use it. */
+/* If this fails, a user gets a block for good, or frees one that others use. */
 CASE(hold_does_not_overflow)
 {
 	unsigned int *held;

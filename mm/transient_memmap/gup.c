@@ -156,7 +156,8 @@ struct page *transient_memmap_faultin(struct vm_area_struct *vma,
  * @pfn: see transient_memmap_hold()
  * @gup_flags: FOLL_LONGTERM for a pin that may be there to stay
  *
- * For a user of pfns that has to look at the memory, or to give a page to others.
+ * For a user of pfns that has to look at the memory, or to give a page to
+ * others.
  *
  * Context: Process context, may sleep; mmap_lock may be held.
  * Return: the page, for unpin_user_page(), or an ERR_PTR() as of

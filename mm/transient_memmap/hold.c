@@ -63,7 +63,7 @@ static bool release_in_block(unsigned long pfn, unsigned int nr)
 }
 
 /**
- * transient_memmap_hold() - keep memory of a transient range from its next owner
+ * transient_memmap_hold() - keep memory of a range from its next owner
  * @pfn: from a page table entry that is seen, or of a page that is pinned
  * @nr: number of pages that the entry maps from there on
  *

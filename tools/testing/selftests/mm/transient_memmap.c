@@ -2037,7 +2037,7 @@ TEST_F_TIMEOUT(memory_error, hits_one_page, TIMEOUT)
 	EXPECT_EQ(pread(self->disk, bad + PAGE, 64 * PAGE, 0), 64 * PAGE);
 	EXPECT_EQ(same(bad + PAGE, 64 * PAGE, 20), 64 * PAGE);
 
-	/* Who copies must not touch it either, nor finish what direct I/O began. */
+	/* A copy must not touch it either, nor finish what direct I/O began. */
 	EXPECT_EQ(pread(self->disk, bad - PAGE, 2 * PAGE, 0), -1);
 	EXPECT_EQ(errno, EFAULT);
 	EXPECT_EQ(pwrite(self->disk, bad - PAGE, 2 * PAGE, 4 * MB), -1);
