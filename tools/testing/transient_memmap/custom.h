@@ -397,6 +397,12 @@ static inline void cancel_delayed_work_sync(struct delayed_work *dwork)
 		wq_wait();
 }
 
+static inline bool wq_is_busy(void)
+{
+	guard(wq)();
+	return wq_running || wq_next();
+}
+
 /* Let others go on meanwhile: those who wait for the clock have it advance. */
 static inline void pass_time(void)
 {

@@ -441,8 +441,12 @@ static inline bool pgmap_drained(struct dev_pagemap *pgmap)
 static inline void wait_for_completion_state(struct completion *done, int state)
 {
 	WARN_ON(state != TASK_IDLE);
+	/* However slow the machine is, what is due takes no time. */
 	while (!pgmap_drained(container_of(done, struct dev_pagemap, done)))
-		pass_time();
+		if (single || !wq_is_busy())
+			pass_time();
+		else
+			usleep(100);
 }
 
 void transient_memmap_free_folio(struct folio *folio);
