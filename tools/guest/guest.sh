@@ -22,7 +22,8 @@ build/guest/PARTS.
   -k         print KTAP instead, with the drills (killed, crashed, unbound, ...), but
              without the comparison
   -K KERNEL  the kernel of both the machine and the guest, as for vm.sh -k
-  -j PARTS   run only these, of: boot,transient,static,drills,unbind
+  -j PARTS   run only these, of: boot,transient,static,drills,unbind,kexec
+             kexec: last, as it boots another kernel, which is built from the normal one
              tib: several guests, in a machine with 1 TiB of pageless memory
 USAGE
 }
@@ -64,6 +65,14 @@ cp "$tools/guest/init.sh" "$out/root/init"
 chmod 755 "$out/root/init"
 pack "$out/root" "$out/initramfs"
 
+next=''
+case $parts in
+*kexec*)
+	"$tools/vm/kernel.sh" next >"$out/next.log" 2>&1 || { tail -n 20 "$out/next.log" >&2; exit 1; }
+	next=$BUILD/out/next/arch/x86/boot/bzImage
+	;;
+esac
+
 set --
 if [ "$parts" = tib ]; then
 	# This machine runs out of memory as it boots. Its log shows how.
@@ -76,7 +85,7 @@ fi
 [ $accel = kvm ] || set -- "$@" -c
 machine() {
 	"$tools/vm/vm.sh" -n -k "$kernel" -o "$out/vm" -t "$limit" "$@" env \
-		IMAGE="$image" INITRAMFS="$out/initramfs" STATIC="$out/static/console.log" ACCEL=$accel ROUNDS=$rounds \
+		IMAGE="$image" NEXT="$next" INITRAMFS="$out/initramfs" STATIC="$out/static/console.log" ACCEL=$accel ROUNDS=$rounds \
 		sh "$tools/guest/machine.sh" "$parts" >"$out/vm.log" 2>&1
 }
 

@@ -19,11 +19,12 @@ usage: $me [check ...]
   compile      W=1 and sparse on every C file that the series adds or changes
   arm64        the same for arm64, of what is in mm/ and drivers/dax/, with the option
                forced on: Kconfig does not offer it there
+  debian       the same with Debian's configuration and the option
   kerneldoc    kernel-doc on the same files
   programs     the programs of the series by the kernel's own Makefiles
   shellcheck   shellcheck on every script
 
-Default: all. compile, arm64 and kerneldoc compare with the base: a message that the
+Default: all. compile, arm64, debian and kerneldoc compare with the base: a message that the
 base gives too is no finding. A line of tools/series/check.exceptions (a regular
 expression, a tab and a reason) turns the findings that it matches into
 explained ones.
@@ -185,6 +186,33 @@ check_arm64() {
 	compare arm64 ", $# files, logs in $BUILD/log/check-arm64-*.log"
 }
 
+# Debian has most of what the series touches as modules. No package has a configuration
+# of this version; make takes the defaults for what is new.
+check_debian() {
+	out=$side/out/debian
+	config=$(find /usr/src/linux-config-* -name config.amd64_none_amd64.xz 2>/dev/null |
+		sort -V | tail -n 1)
+	[ -n "$config" ] || die "Debian's configuration is missing (package linux-config-6.12)"
+	# Debian does not build tests.
+	sources=$(changed AM '^(mm|drivers|fs|block|kernel|virt|arch/x86)/.*\.c$' |
+		grep -v '^mm/tests/')
+	mkdir -p "$out"
+	log=$BUILD/log/check-debian-config.log
+	for which in base series; do
+		side_tree $which
+		xz -dc "$config" >"$out/.config"
+		"$side/linux/scripts/config" --file "$out/.config" -e TRANSIENT_MEMMAP \
+			--set-str SYSTEM_TRUSTED_KEYS '' -d DEBUG_INFO_BTF
+		run "$log" "configuring as Debian" make -C "$side/linux" O="$out" olddefconfig
+		messages $which
+	done
+	grep -qx CONFIG_TRANSIENT_MEMMAP=y "$out/.config" ||
+		die "CONFIG_TRANSIENT_MEMMAP does not fit $config"
+	# shellcheck disable=SC2086
+	set -- $sources
+	compare debian ", $# files, logs in $BUILD/log/check-debian-*.log"
+}
+
 # doc COMMIT NAME: put what kernel-doc says about the files into $tmp/NAME.
 doc() {
 	side_tree "$1"
@@ -261,14 +289,14 @@ check_shellcheck() {
 for name; do
 	case $name in
 	-h | --help) usage; exit 0 ;;
-	checkpatch | maintainers | compile | arm64 | kerneldoc | programs | shellcheck) ;;
+	checkpatch | maintainers | compile | arm64 | debian | kerneldoc | programs | shellcheck) ;;
 	*) usage >&2; exit 2 ;;
 	esac
 done
 "$tools/series/compose.sh"
 make_tmp
 mkdir -p "$BUILD/log"
-[ $# -gt 0 ] || set -- checkpatch maintainers compile arm64 kerneldoc programs shellcheck
+[ $# -gt 0 ] || set -- checkpatch maintainers compile arm64 debian kerneldoc programs shellcheck
 for name; do
 	"check_$name"
 done

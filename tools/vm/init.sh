@@ -48,6 +48,17 @@ hostname vm
 echo on >/proc/sys/kernel/printk_devkmsg 2>/dev/null || :
 ip link set lo up 2>/dev/null || :
 
+# The kernel has the kmem driver, as distributions do, and leaves soft-reserved memory to
+# it. All tests but those of that want device_dax.
+case " $cmdline " in
+*' vm.kmem=1 '*) ;;
+*)
+	for dev in dax0.0 dax0.1 dax0.2 dax0.3 dax1.0 dax1.1; do
+		echo $dev >/sys/bus/dax/drivers/device_dax/new_id 2>/dev/null || :
+	done
+	;;
+esac
+
 cd /tmp
 
 rc=0
