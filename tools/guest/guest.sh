@@ -22,7 +22,7 @@ build/guest/PARTS.
   -k         print KTAP instead, with the drills (killed, crashed, unbound, ...), but
              without the comparison
   -K KERNEL  the kernel of both the machine and the guest, as for vm.sh -k
-  -j PARTS   run only these, of: boot,transient,static,drills,unbind,kexec
+  -j PARTS   run only these, of: boot,transient,static,drills,unbind,assigned,kexec
              kexec: last, as it boots another kernel, which is built from the normal one
              tib: several guests, in a machine with 1 TiB of pageless memory
 USAGE
@@ -45,7 +45,7 @@ if [ -z "$parts" ]; then
 	# emulator gets faster.
 	parts=transient,static,transient,static,transient,static
 	[ $accel = kvm ] || parts=transient,static
-	[ -z "$ktap" ] || parts=boot,transient,drills,unbind
+	[ -z "$ktap" ] || parts=boot,transient,drills,unbind,assigned
 fi
 case $kernel in
 */*) image=$(realpath -m "$kernel") ;;
@@ -60,7 +60,9 @@ rm -rf "$out"
 # This is the root of the guest.
 mkdir -p "$out/root/bin" "$out/root/dev" "$out/root/tmp"
 cp "$busybox" "$out/root/bin/busybox"
-gcc -O2 -Wall -static -o "$out/root/bin/guest-io" "$tools/guest/guest-io.c"
+for prog in guest-io guest-edu; do
+	gcc -O2 -Wall -static -o "$out/root/bin/$prog" "$tools/guest/$prog.c"
+done
 cp "$tools/guest/init.sh" "$out/root/init"
 chmod 755 "$out/root/init"
 pack "$out/root" "$out/initramfs"

@@ -115,6 +115,12 @@ flood() {
 	while :; do ping -q -s 8000 -i 0.03 10.7.0.9; sleep 0.2; done >/dev/null 2>&1
 }
 
+# edu: have the device do DMA.
+edu() {
+	dev=$(grep -l 'PCI_ID=1234:11E8' /sys/bus/pci/devices/*/uevent)
+	say "edu $(guest-edu "${dev%/uevent}")"
+}
+
 # keep MIB: store data in memory. kept: tell whether it is still there.
 keep() {
 	pattern "$1" kept
@@ -139,7 +145,7 @@ ram() { say "ram ok kib=$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo
 
 job() {
 	case $1 in
-	disk | random | net | share | keep | kept | fill | ram) "$@" ;;
+	disk | random | net | share | edu | keep | kept | fill | ram) "$@" ;;
 	io | flood) "$@" & ;;
 	roam) shift; while :; do random "$@"; done & ;;
 	crash) exit 1 ;;	# The kernel panics when its init ends.

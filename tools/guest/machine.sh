@@ -43,6 +43,8 @@ back=''		# other processes in the background
 . "$tools/guest/part-drills.sh"
 # shellcheck source=tools/guest/part-unbind.sh
 . "$tools/guest/part-unbind.sh"
+# shellcheck source=tools/guest/part-assigned.sh
+. "$tools/guest/part-assigned.sh"
 # shellcheck source=tools/guest/part-kexec.sh
 . "$tools/guest/part-kexec.sh"
 # shellcheck source=tools/guest/part-tib.sh
@@ -63,7 +65,7 @@ list_all() {
 	for part in $(echo "$1" | tr , ' '); do
 		case $part in
 		transient | static) part_io "$part" ;;
-		boot | drills | unbind | kexec | tib) "part_$part" ;;
+		boot | drills | unbind | assigned | kexec | tib) "part_$part" ;;
 		*) echo "${0##*/}: no part $part" >&2; exit 2 ;;
 		esac
 		step took "$part"

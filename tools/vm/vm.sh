@@ -179,7 +179,7 @@ qemu() {
 		-drive file="$tmp/disk.raw",if=none,id=vda,format=raw,cache=writeback,aio=threads \
 		-device virtio-blk-pci,drive=vda \
 		-device virtio-rng-pci \
-		-device intel-iommu,intremap=off -device edu \
+		-device intel-iommu,intremap=off -device edu,dma_mask=0xffffffff \
 		-drive file="$tmp/bounced.raw",if=none,id=vdb,format=raw \
 		-device virtio-blk-pci,drive=vdb,serial=bounced,disable-legacy=on,iommu_platform=on \
 		-virtfs "$(share checkout "$checkout" readonly=on,)" \
