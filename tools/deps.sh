@@ -29,8 +29,9 @@ packages() {
 		ccache xz-utils lz4 kmod cpio python3 perl pkg-config \
 		libaio-dev liburing-dev libcap-dev libibverbs-dev \
 		ca-certificates curl ;;
-	vm) echo qemu-system-x86 qemu-utils fio jq busybox-static trace-cmd bpftrace \
-		daxctl iproute2 ibverbs-providers e2fsprogs xfsprogs dosfstools dmsetup mount gdb kexec-tools ;;
+	vm) echo qemu-system-x86 qemu-system-common qemu-utils fio jq busybox-static trace-cmd \
+		bpftrace daxctl iproute2 ibverbs-providers e2fsprogs xfsprogs dosfstools dmsetup mount gdb \
+		kexec-tools ;;
 	check) echo sparse shellcheck python3-ply python3-git gcc-aarch64-linux-gnu \
 		linux-config-6.12 ;;
 	model) echo spin gcc libc6-dev ;;
@@ -52,7 +53,7 @@ missing() {
 commands() {
 	case $1 in
 	build) echo git make gcc flex bison bc ccache xz lz4 kmod cpio python3 perl curl ;;
-	vm) echo qemu-system-x86_64 fio jq busybox trace-cmd bpftrace daxctl ip \
+	vm) echo qemu-system-x86_64 qemu-storage-daemon fio jq busybox trace-cmd bpftrace daxctl ip \
 		mkfs.ext4 mkfs.xfs mkfs.vfat dmsetup mount gdb kexec ;;
 	check) echo sparse shellcheck aarch64-linux-gnu-gcc ;;
 	model) echo spin gcc ;;

@@ -22,7 +22,8 @@ build/guest/PARTS.
   -k         print KTAP instead, with the drills (killed, crashed, unbound, ...), but
              without the comparison
   -K KERNEL  the kernel of both the machine and the guest, as for vm.sh -k
-  -j PARTS   run only these, of: boot,transient,static,drills,unbind,assigned,kexec
+  -j PARTS   run only these, of: boot,transient,static,drills,unbind,assigned,
+             backend,kexec
              kexec: last, as it boots another kernel, which is built from the normal one
              tib: several guests, in a machine with 1 TiB of pageless memory
 USAGE
@@ -45,7 +46,7 @@ if [ -z "$parts" ]; then
 	# emulator gets faster.
 	parts=transient,static,transient,static,transient,static
 	[ $accel = kvm ] || parts=transient,static
-	[ -z "$ktap" ] || parts=boot,transient,drills,unbind,assigned
+	[ -z "$ktap" ] || parts=boot,transient,drills,unbind,assigned,backend
 fi
 case $kernel in
 */*) image=$(realpath -m "$kernel") ;;

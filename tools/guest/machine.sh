@@ -26,6 +26,7 @@ esac
 # Without KVM, a guest is slow, the machine has one CPU, and nothing disturbs its clock.
 [ "$ACCEL" = kvm ] || { cpu=0; patience=10; }
 memory=''	# what dax0.0 is bound as
+align=2M	# and its page size
 qemu=''		# the guest's process
 back=''		# other processes in the background
 
@@ -47,6 +48,8 @@ back=''		# other processes in the background
 . "$tools/guest/part-assigned.sh"
 # shellcheck source=tools/guest/part-kexec.sh
 . "$tools/guest/part-kexec.sh"
+# shellcheck source=tools/guest/part-backend.sh
+. "$tools/guest/part-backend.sh"
 # shellcheck source=tools/guest/part-tib.sh
 . "$tools/guest/part-tib.sh"
 
@@ -65,7 +68,7 @@ list_all() {
 	for part in $(echo "$1" | tr , ' '); do
 		case $part in
 		transient | static) part_io "$part" ;;
-		boot | drills | unbind | assigned | kexec | tib) "part_$part" ;;
+		boot | drills | unbind | assigned | backend | kexec | tib) "part_$part" ;;
 		*) echo "${0##*/}: no part $part" >&2; exit 2 ;;
 		esac
 		step took "$part"
