@@ -80,8 +80,7 @@ guest() {
 	qemu=$(cat "$fifo.pid" 2>/dev/null) || :
 }
 
-# start NAME [OPTION ...]: start a guest, with these additional options of QEMU. $align
-# is that of the device.
+# start NAME [OPTION ...]: start a guest, with these additional options of QEMU.
 #   - It has a CPU of the machine to itself, and its own CPU has no XSAVE: otherwise its
 #     kernel does not always survive TCG's emulation of SVM, on any memory.
 #   - no_timer_check: when this machine gets little of its host's time, the kernel takes
@@ -100,7 +99,7 @@ start() {
 	echo 0 >"$fifo.mark"
 	started=$(now)
 	taskset -c "$cpu" qemu-system-x86_64 \
-		-object memory-backend-file,id=mem,mem-path="$DAX,share=on,align=$align,size=${ram}M${backend:-}" \
+		-object memory-backend-file,id=mem,mem-path="$DAX,share=on,align=2M,size=${ram}M${backend:-}" \
 		-machine q35,memory-backend=mem -m "$ram" -accel "$ACCEL" -cpu qemu64 -smp 1 \
 		-nodefaults -no-user-config -display none \
 		-boot strict=on -global virtio-pci.modern-pio-notify=on \

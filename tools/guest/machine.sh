@@ -26,7 +26,6 @@ esac
 # Without KVM, a guest is slow, the machine has one CPU, and nothing disturbs its clock.
 [ "$ACCEL" = kvm ] || { cpu=0; patience=10; }
 memory=''	# what dax0.0 is bound as
-align=2M	# and its page size
 qemu=''		# the guest's process
 back=''		# other processes in the background
 
