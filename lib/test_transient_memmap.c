@@ -78,8 +78,6 @@ static vm_fault_t tmemmap_huge_fault(struct vm_fault *vmf, unsigned int order)
 		return VM_FAULT_FALLBACK;
 
 	phys = base + PFN_PHYS(vma->vm_pgoff) + addr - vma->vm_start;
-	if (!IS_ALIGNED(phys, len))
-		return VM_FAULT_FALLBACK;
 	if (vma_test(vma, VMA_TRANSIENT_BIT))
 		return vmf_insert_transient_pfn(vmf, PHYS_PFN(phys), order);
 	/* If it is not transient, it is mapped as other drivers map MMIO. */

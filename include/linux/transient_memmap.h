@@ -77,6 +77,9 @@ bool vma_is_transient(const struct vm_area_struct *vma);
 bool pfn_is_transient(unsigned long pfn);
 bool transient_direct_map_owns(unsigned long pfn);
 int transient_memmap_hold(unsigned long pfn, unsigned long nr);
+long transient_memmap_hold_user(struct mm_struct *mm, unsigned long addr,
+				unsigned long nr, bool write,
+				unsigned long *pfn);
 unsigned long transient_memmap_release(unsigned long pfn, unsigned long nr);
 struct page *transient_memmap_pin(unsigned long pfn, unsigned int gup_flags);
 unsigned long transient_memmap_get_limit(const struct dev_pagemap *pgmap,
@@ -108,6 +111,14 @@ static inline bool transient_direct_map_owns(unsigned long pfn)
 static inline int transient_memmap_hold(unsigned long pfn, unsigned long nr)
 {
 	return -ENXIO;
+}
+
+static inline long transient_memmap_hold_user(struct mm_struct *mm,
+					      unsigned long addr,
+					      unsigned long nr, bool write,
+					      unsigned long *pfn)
+{
+	return -EFAULT;
 }
 
 static inline unsigned long transient_memmap_release(unsigned long pfn,

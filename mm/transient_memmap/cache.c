@@ -26,11 +26,11 @@
  */
 #define AGE_PERIOD	(HZ / 2)
 
-/* Cached blocks that are looked at with the lock held */
-#define WALK_BATCH	256UL
-
-/* Cached blocks that a pin that waits looks at: others need some too. */
-#define CAP_BATCH	64
+/*
+ * Cached blocks that are looked at with the lock held; and by a pin that waits,
+ * as others need some too
+ */
+#define WALK_BATCH	64UL
 
 /* How often a pin that waits tries itself to get on, see pool_wait() */
 #define RETRY_PERIOD	(HZ / 10)
@@ -56,7 +56,7 @@ struct pool_waiter {
 enum pool_drop {
 	DROP_ANY,
 	DROP_IDLE,
-	/* Idle ones that GUP has not marked (PG_referenced) since the last look */
+	/* Idle, and not marked by GUP (PG_referenced) since the last look */
 	DROP_COLD,
 };
 
@@ -65,15 +65,6 @@ static DEFINE_MUTEX(pools_lock);
 
 static void age_pools(struct work_struct *work);
 static DECLARE_DELAYED_WORK(age_work, age_pools);
-
-/*
- * Called when there is something to age for the first time: as long as there
- * is, the work queues itself.
- */
-static void pool_age_soon(void)
-{
-	queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);
-}
 
 /* Pins that wait, in all pools */
 static atomic_t nr_waiters = ATOMIC_INIT(0);
@@ -94,39 +85,25 @@ static unsigned long pool_drop(struct transient_pool *pool, unsigned long nr,
 	__must_hold(&pool->lock)
 {
 	unsigned long dropped = 0;
+	struct folio *folio;
+	struct page *page;
 
 	lockdep_assert_held(&pool->lock);
 
 	for (nr = min(nr, pool->nr_cached); nr; nr--) {
-		struct page *page = list_first_entry(&pool->cached, struct page,
-						     lru);
-		struct folio *folio = cached_folio(page);
-
+		page = list_first_entry(&pool->cached, struct page, lru);
+		folio = cached_folio(page);
 		if ((which == DROP_COLD && folio_test_clear_referenced(folio)) ||
 		    (which != DROP_ANY && folio_ref_count(folio) > 1)) {
 			list_move_tail(&page->lru, &pool->cached);
 			continue;
 		}
 		list_del_init(&page->lru);
-		WRITE_ONCE(pool->nr_cached, pool->nr_cached - 1);
+		pool->nr_cached--;
 		folio_put(folio);
 		dropped++;
 	}
 	return dropped;
-}
-
-/* The same with a lock that is not held for long */
-static void pool_walk(struct transient_pool *pool, unsigned long nr,
-		      enum pool_drop which)
-{
-	while (nr) {
-		unsigned long batch = min(nr, WALK_BATCH);
-
-		scoped_guard(spinlock, &pool->lock)
-			pool_drop(pool, batch, which);
-		nr -= batch;
-		cond_resched();
-	}
 }
 
 /**
@@ -150,9 +127,7 @@ void pool_keep(struct transient_pool *pool, struct page *page)
 		return;
 	folio_ref_inc(cached_folio(page));
 	list_add_tail(&page->lru, &pool->cached);
-	WRITE_ONCE(pool->nr_cached, pool->nr_cached + 1);
-	if (pool->nr_cached == 1)
-		pool_age_soon();
+	pool->nr_cached++;
 }
 
 /* The charge and the page */
@@ -161,9 +136,7 @@ static void pool_push_spare(struct transient_pool *pool, struct page *page)
 	__must_hold(&pool->lock)
 {
 	list_add(&page->lru, &pool->spare);
-	WRITE_ONCE(pool->nr_spare, pool->nr_spare + 1);
-	if (pool->nr_spare == RESERVE_NR + 1)
-		pool_age_soon();
+	pool->nr_spare++;
 }
 
 static struct page *pool_pop_spare(struct transient_pool *pool)
@@ -174,9 +147,7 @@ static struct page *pool_pop_spare(struct transient_pool *pool)
 
 	if (page) {
 		list_del_init(&page->lru);
-		WRITE_ONCE(pool->nr_spare, pool->nr_spare - 1);
-		if (pool->nr_spare == RESERVE_NR - 1)
-			pool_age_soon();
+		pool->nr_spare--;
 	}
 	return page;
 }
@@ -197,8 +168,11 @@ static void pool_serve(struct transient_pool *pool)
 		if (!w->page && w->needs_page)
 			continue;
 		stats[TRANSIENT_MEMMAP_POPULATED]++;
-		stats[TRANSIENT_MEMMAP_PEAK] = max(pool_live(pool),
-						   stats[TRANSIENT_MEMMAP_PEAK]);
+		stats[TRANSIENT_MEMMAP_PEAK] =
+			max(pool_live(pool), stats[TRANSIENT_MEMMAP_PEAK]);
+		/* As long as any is live, the work queues itself. */
+		if (pool_live(pool) == 1)
+			queue_delayed_work(transient_wq, &age_work, AGE_PERIOD);
 		list_del_init(&w->list);
 		/* It looks at @w under the lock, so cannot be gone yet. */
 		if (w->task != current)
@@ -206,7 +180,12 @@ static void pool_serve(struct transient_pool *pool)
 	}
 }
 
-/* Have the worker not wait for a batch? */
+/**
+ * pool_has_waiters() - do pins wait, so that the worker shall not?
+ *
+ * Context: Any.
+ * Return: true if any does, in any pool.
+ */
 bool pool_has_waiters(void)
 {
 	return atomic_read(&nr_waiters);
@@ -224,6 +203,19 @@ static struct page *pool_alloc_page(struct transient_pool *pool, gfp_t gfp)
 	return page;
 }
 
+/* Have one spare page more, for the first who waits for it if any does. */
+static bool pool_add_spare(struct transient_pool *pool, gfp_t gfp)
+{
+	struct page *page = pool_alloc_page(pool, gfp);
+
+	if (!page)
+		return false;
+	guard(spinlock)(&pool->lock);
+	pool_push_spare(pool, page);
+	pool_serve(pool);
+	return true;
+}
+
 /*
  * Wait to be served. The limit keeps those going on whom others wait for: a
  * submitter who alone can complete its polled I/O, or the holder of a lock.
@@ -231,8 +223,6 @@ static struct page *pool_alloc_page(struct transient_pool *pool, gfp_t gfp)
 static int pool_wait(struct transient_pool *pool, struct pool_waiter *w,
 		     unsigned long deadline)
 {
-	unsigned long dropped;
-	struct page *page;
 	int err = 0;
 	long left;
 
@@ -240,9 +230,8 @@ static int pool_wait(struct transient_pool *pool, struct pool_waiter *w,
 	transient_free_soon();
 	spin_lock(&pool->lock);
 	/* If all are pinned, let some go with their last unpin. */
-	dropped = pool_drop(pool, CAP_BATCH, DROP_IDLE);
-	if (!dropped)
-		pool_drop(pool, CAP_BATCH, DROP_ANY);
+	if (!pool_drop(pool, WALK_BATCH, DROP_IDLE))
+		pool_drop(pool, WALK_BATCH, DROP_ANY);
 	while (!list_empty(&w->list)) {
 		left = deadline - jiffies;
 		if (fatal_signal_pending(current))
@@ -251,12 +240,12 @@ static int pool_wait(struct transient_pool *pool, struct pool_waiter *w,
 			err = -ENOMEM;
 		if (err) {
 			list_del(&w->list);
+			pool->stats[TRANSIENT_MEMMAP_FAILED] += err == -ENOMEM;
 			break;
 		}
 		/* pool_serve() wakes under the lock, hence after this. */
 		set_current_state(TASK_KILLABLE);
 		spin_unlock(&pool->lock);
-		page = NULL;
 		if (!schedule_timeout(min(left, RETRY_PERIOD))) {
 			/*
 			 * A task that unpinned may be preempted before it
@@ -264,27 +253,16 @@ static int pool_wait(struct transient_pool *pool, struct pool_waiter *w,
 			 */
 			transient_free_soon();
 			if (w->needs_page)
-				page = pool_alloc_page(pool, GFP_TRANSIENT);
+				pool_add_spare(pool, GFP_TRANSIENT);
 		}
 		spin_lock(&pool->lock);
-		if (page) {
-			pool_push_spare(pool, page);
-			pool_serve(pool);
-		}
 		/* Those that it looked at are last now: here are others. */
-		if (!dropped && !list_empty(&w->list))
-			dropped = pool_drop(pool, CAP_BATCH, DROP_IDLE);
+		if (!list_empty(&w->list))
+			pool_drop(pool, WALK_BATCH, DROP_IDLE);
 	}
 	spin_unlock(&pool->lock);
 	atomic_dec(&nr_waiters);
 	return err;
-}
-
-static void pool_uncharge(struct transient_pool *pool)
-{
-	guard(spinlock)(&pool->lock);
-	pool->stats[TRANSIENT_MEMMAP_POPULATED]--;
-	pool_serve(pool);
 }
 
 /**
@@ -303,53 +281,42 @@ struct page *pool_get_page(struct transient_pool *pool, unsigned long deadline)
 	bool served;
 	int err;
 
-	for (;;) {
+	do {
 		scoped_guard(spinlock, &pool->lock) {
+			/* Others can use the charge: they may have a page. */
+			if (w.needs_page)
+				pool->stats[TRANSIENT_MEMMAP_POPULATED]--;
 			list_add_tail(&w.list, &pool->waiters);
 			pool_serve(pool);
 			served = list_empty(&w.list);
 		}
 		err = served ? 0 : pool_wait(pool, &w, deadline);
 		if (err)
-			break;
+			return ERR_PTR(err);
 		if (!w.page)
 			w.page = pool_alloc_page(pool, GFP_TRANSIENT);
-		if (w.page)
-			break;
-		pool_uncharge(pool);
 		w.needs_page = true;
-	}
-	if (err == -ENOMEM) {
-		scoped_guard(spinlock, &pool->lock)
-			pool->stats[TRANSIENT_MEMMAP_FAILED]++;
-	}
-	if (err)
-		return ERR_PTR(err);
+	} while (!w.page);
 	memmap_pages_add(1);
 	return w.page;
 }
 
-static void free_pages_list(struct list_head *list)
+/* Free the spare pages but for so many. Returns how many were freed. */
+static unsigned long pool_trim_spare(struct transient_pool *pool,
+				     unsigned long keep)
 {
 	struct page *page, *tmp;
-
-	list_for_each_entry_safe(page, tmp, list, lru) {
-		list_del(&page->lru);
-		__free_page(page);
-	}
-}
-
-/* Returns how many spare pages were freed: all but the reserve. */
-static unsigned long pool_trim_spare(struct transient_pool *pool)
-{
 	unsigned long nr = 0;
 	LIST_HEAD(list);
 
 	scoped_guard(spinlock, &pool->lock) {
-		for (; pool->nr_spare > RESERVE_NR; nr++)
+		for (; pool->nr_spare > keep; nr++)
 			list_add(&pool_pop_spare(pool)->lru, &list);
 	}
-	free_pages_list(&list);
+	list_for_each_entry_safe(page, tmp, &list, lru) {
+		list_del(&page->lru);
+		__free_page(page);
+	}
 	return nr;
 }
 
@@ -365,75 +332,79 @@ static unsigned long pool_trim_spare(struct transient_pool *pool)
  */
 void pool_put_page(struct transient_pool *pool, struct page *page)
 {
-	LIST_HEAD(list);
+	bool spare;
 
-	set_page_private(page, 0);
 	memmap_pages_add(-1);
 	scoped_guard(spinlock, &pool->lock) {
 		pool->stats[TRANSIENT_MEMMAP_FREED]++;
-		if (!pool->tight || pool->nr_spare < RESERVE_NR)
+		spare = !pool->tight || pool->nr_spare < RESERVE_NR;
+		if (spare)
 			pool_push_spare(pool, page);
-		else
-			list_add(&page->lru, &list);
 		pool_serve(pool);
 	}
-	free_pages_list(&list);
+	if (!spare)
+		__free_page(page);
 }
 
 /* Limits, ageing and the shrinker */
 
 /**
- * pool_set_limit() - set a limit, and have it take effect
- * @pool: a pool
+ * transient_memmap_set_limit() - set a limit
+ * @pgmap: registered
  * @limit: which
- * @value: to what
+ * @value: to what. A cap below what is live takes effect as blocks go; blocks
+ *	that are cached beyond the limit are dropped.
  *
- * Context: Process context, may sleep.
+ * Context: Process context, may sleep; the caller keeps @pgmap registered.
+ * Return: 0, or -EINVAL if @value is neither 0 nor 1 for a limit that is a
+ *	permission.
  */
-void pool_set_limit(struct transient_pool *pool,
-		    enum transient_memmap_limit limit, unsigned long value)
+int transient_memmap_set_limit(struct dev_pagemap *pgmap,
+			       enum transient_memmap_limit limit,
+			       unsigned long value)
 {
-	unsigned long nr, cache;
+	struct transient_pool *pool = pgmap->transient_pool;
+	unsigned long cache, excess;
 
+	if (limit == TRANSIENT_MEMMAP_LONGTERM && value > 1)
+		return -EINVAL;
 	scoped_guard(spinlock, &pool->lock) {
 		WRITE_ONCE(pool->limits[limit], value);
 		pool_serve(pool);
 	}
-	for (;;) {
-		/* Others may raise it meanwhile, and pins fill it again. */
-		cache = READ_ONCE(pool->limits[TRANSIENT_MEMMAP_CACHE]);
-		nr = READ_ONCE(pool->nr_cached);
-		if (nr <= cache)
-			break;
-		pool_walk(pool, nr - cache, DROP_ANY);
-	}
-}
-
-/* Bring the spare pages to the number of the reserve. */
-static void pool_age_spare(struct transient_pool *pool)
-{
-	struct page *page;
-
-	pool_trim_spare(pool);
-	while (READ_ONCE(pool->nr_spare) < RESERVE_NR) {
-		page = pool_alloc_page(pool, GFP_NOWAIT | __GFP_NOWARN);
-		if (!page)
-			break;
+	do {
 		scoped_guard(spinlock, &pool->lock) {
-			pool_push_spare(pool, page);
-			pool_serve(pool);
+			/* Others may raise it meanwhile, and pins fill it. */
+			cache = pool->limits[TRANSIENT_MEMMAP_CACHE];
+			excess = max(pool->nr_cached, cache) - cache;
+			pool_drop(pool, min(excess, WALK_BATCH), DROP_ANY);
 		}
-	}
+		cond_resched();
+	} while (excess);
+	return 0;
 }
+EXPORT_SYMBOL_GPL(transient_memmap_set_limit);
 
-/* Returns whether there is something left to do in a period. */
+/* Returns whether there is something to do in the next period. */
 static bool pool_age(struct transient_pool *pool)
 {
-	scoped_guard(spinlock, &pool->lock)
+	unsigned long nr, missing;
+
+	pool_trim_spare(pool, RESERVE_NR);
+	scoped_guard(spinlock, &pool->lock) {
 		pool->tight = false;
-	pool_age_spare(pool);
-	pool_walk(pool, READ_ONCE(pool->nr_cached), DROP_COLD);
-	return READ_ONCE(pool->nr_cached) || READ_ONCE(pool->nr_spare) < RESERVE_NR;
+		missing = RESERVE_NR - min(pool->nr_spare, RESERVE_NR);
+		nr = pool->nr_cached;
+	}
+	while (missing-- && pool_add_spare(pool, GFP_NOWAIT | __GFP_NOWARN))
+		;
+	for (; nr; nr -= min(nr, WALK_BATCH)) {
+		scoped_guard(spinlock, &pool->lock)
+			pool_drop(pool, min(nr, WALK_BATCH), DROP_COLD);
+		cond_resched();
+	}
+	guard(spinlock)(&pool->lock);
+	return pool_live(pool) || pool->nr_spare != RESERVE_NR;
 }
 
 static void age_pools(struct work_struct *work)
@@ -452,23 +423,22 @@ static unsigned long pool_shrink_count(struct shrinker *shrinker,
 				       struct shrink_control *sc)
 {
 	struct transient_pool *pool = shrinker->private_data;
-	unsigned long spare = max(READ_ONCE(pool->nr_spare), RESERVE_NR);
 
-	return READ_ONCE(pool->nr_cached) + spare - RESERVE_NR;
+	guard(spinlock)(&pool->lock);
+	return pool->nr_cached + max(pool->nr_spare, RESERVE_NR) - RESERVE_NR;
 }
 
 static unsigned long pool_shrink_scan(struct shrinker *shrinker,
 				      struct shrink_control *sc)
 {
 	struct transient_pool *pool = shrinker->private_data;
-	unsigned long nr = pool_trim_spare(pool);
+	unsigned long nr = pool_trim_spare(pool, RESERVE_NR);
 
 	if (nr)
 		return nr;
 	scoped_guard(spinlock, &pool->lock) {
 		/* What is freed until the next ageing is to be memory. */
 		pool->tight = true;
-		pool_age_soon();
 		nr = pool_drop(pool, sc->nr_to_scan, DROP_COLD);
 	}
 	if (nr)
@@ -477,22 +447,6 @@ static unsigned long pool_shrink_scan(struct shrinker *shrinker,
 }
 
 /* Init */
-
-static int pool_init_shrinker(struct transient_pool *pool)
-{
-	struct shrinker *shrinker = shrinker_alloc(0, "mm-transient_memmap");
-
-	if (!shrinker)
-		return -ENOMEM;
-	shrinker->count_objects = pool_shrink_count;
-	shrinker->scan_objects = pool_shrink_scan;
-	shrinker->private_data = pool;
-	/* A page costs a grace period and a flush, and a slow path to get back */
-	shrinker->seeks = 2 * DEFAULT_SEEKS;
-	pool->shrinker = shrinker;
-	shrinker_register(shrinker);
-	return 0;
-}
 
 /**
  * pool_init_cache() - make the spare pages and the rest that is in this file
@@ -503,26 +457,31 @@ static int pool_init_shrinker(struct transient_pool *pool)
  */
 int pool_init_cache(struct transient_pool *pool)
 {
-	struct page *page;
+	struct shrinker *shrinker;
 
 	spin_lock_init(&pool->lock);
 	INIT_LIST_HEAD(&pool->waiters);
 	INIT_LIST_HEAD(&pool->spare);
 	INIT_LIST_HEAD(&pool->cached);
-	for (; pool->nr_spare < RESERVE_NR; pool->nr_spare++) {
-		page = pool_alloc_page(pool, GFP_KERNEL);
-		if (!page)
+	while (pool->nr_spare < RESERVE_NR)
+		if (!pool_add_spare(pool, GFP_KERNEL))
 			goto err_spare;
-		list_add(&page->lru, &pool->spare);
-	}
-	if (pool_init_shrinker(pool))
+	shrinker = shrinker_alloc(0, "mm-transient_memmap");
+	if (!shrinker)
 		goto err_spare;
+	shrinker->count_objects = pool_shrink_count;
+	shrinker->scan_objects = pool_shrink_scan;
+	shrinker->private_data = pool;
+	/* A page costs a grace period and a flush, and is made anew. */
+	shrinker->seeks = 2 * DEFAULT_SEEKS;
+	pool->shrinker = shrinker;
+	shrinker_register(shrinker);
 	scoped_guard(mutex, &pools_lock)
 		list_add(&pool->list, &pools);
 	return 0;
 
 err_spare:
-	free_pages_list(&pool->spare);
+	pool_trim_spare(pool, 0);
 	return -ENOMEM;
 }
 
@@ -537,7 +496,7 @@ void pool_exit_cache(struct transient_pool *pool)
 	scoped_guard(mutex, &pools_lock)
 		list_del(&pool->list);
 	shrinker_free(pool->shrinker);
-	free_pages_list(&pool->spare);
+	pool_trim_spare(pool, 0);
 }
 
 /**

@@ -121,12 +121,6 @@ bool transient_has_poison(unsigned long pfn, unsigned long nr)
 	       xa_find(&poisoned_pfns, &index, pfn + nr - 1, XA_PRESENT);
 }
 
-static bool block_is_poisoned(unsigned long pfn)
-{
-	return transient_has_poison(block_start(pfn),
-				    BIT(TRANSIENT_BLOCK_ORDER));
-}
-
 static void block_set_state(struct transient_section *sec, unsigned long pfn,
 			    enum transient_block_state state)
 	__must_hold(&sec->lock)
@@ -137,7 +131,8 @@ static void block_set_state(struct transient_section *sec, unsigned long pfn,
 	lockdep_assert_held(&sec->lock);
 
 	/* Whoever poisons a page comes here after that: see update_poison(). */
-	if (state == BLOCK_LIVE && block_is_poisoned(pfn))
+	if (state == BLOCK_LIVE &&
+	    transient_has_poison(block_start(pfn), BIT(TRANSIENT_BLOCK_ORDER)))
 		state = BLOCK_LIVE_POISONED;
 	/* Pairs with pfn_block_state(): the struct pages are ready. */
 	smp_store_release(slot, state);
@@ -186,8 +181,9 @@ static struct folio *link_to_folio(struct llist_node *link)
 /* Populate */
 
 /* Nothing was mapped here since the last flush: no flush needed. */
-static void block_map(struct transient_pool *pool, struct transient_section *sec,
-		      unsigned long pfn, struct page *page)
+static void block_map(struct transient_pool *pool,
+		      struct transient_section *sec, unsigned long pfn,
+		      struct page *page)
 {
 	unsigned long addr = (unsigned long)pfn_to_page(pfn);
 	pte_t *pte = block_pte(sec, pfn);
@@ -291,7 +287,8 @@ static int block_get(struct transient_pool *pool, unsigned long pfn)
  *	-ENOMEM if the pool was at its cap, or without memory, for POOL_TIMEOUT;
  *	-EINTR if a fatal signal came while waiting.
  */
-struct page *transient_memmap_populate(unsigned long pfn, unsigned int gup_flags)
+struct page *transient_memmap_populate(unsigned long pfn,
+				       unsigned int gup_flags)
 {
 	struct dev_pagemap *pgmap = get_dev_pagemap(pfn);
 	int err;
@@ -333,8 +330,9 @@ struct page *transient_memmap_try_get(unsigned long pfn)
 
 	guard(rcu)();
 	/* RCU keeps the struct page mapped from here on, see the top. */
-	return block_pinnable(pfn) && folio_try_get(page_folio(page)) ? page :
-									NULL;
+	if (block_pinnable(pfn) && folio_try_get(page_folio(page)))
+		return page;
+	return NULL;
 }
 EXPORT_SYMBOL_IF_KUNIT(transient_memmap_try_get);
 
@@ -404,7 +402,7 @@ static bool block_hide(struct folio *folio)
  */
 static struct page *block_unmap(struct folio *folio)
 {
-	unsigned long addr = (unsigned long)&folio->page, pfn = folio_pfn(folio);
+	unsigned long addr = (unsigned long)folio, pfn = folio_pfn(folio);
 	struct transient_section *sec = section_of(pfn);
 	pte_t *pte = block_pte(sec, pfn);
 	struct page *page;
@@ -543,7 +541,8 @@ void transient_memmap_poison(unsigned long pfn)
 	if (!pfn_is_transient(pfn))
 		return;
 	/* It is rare, small, and must not be forgotten. */
-	xa_store(&poisoned_pfns, pfn, xa_mk_value(1), GFP_KERNEL | __GFP_NOFAIL);
+	xa_store(&poisoned_pfns, pfn, xa_mk_value(1),
+		 GFP_KERNEL | __GFP_NOFAIL);
 	update_poison(pfn);
 }
 EXPORT_SYMBOL_IF_KUNIT(transient_memmap_poison);

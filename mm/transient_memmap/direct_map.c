@@ -132,18 +132,6 @@ void transient_direct_map_remove(unsigned long start, unsigned long end)
 }
 
 /**
- * transient_direct_map_pmd() - where a block is in the page table
- * @pfn: first pfn of a block
- *
- * Context: Any; the range is registered.
- * Return: the entry.
- */
-pmd_t *transient_direct_map_pmd(unsigned long pfn)
-{
-	return pmd_offset(direct_pud(pfn), direct_addr(pfn));
-}
-
-/**
  * transient_direct_map_owns() - whether a page is mapped only while pinned
  * @pfn: any
  *
@@ -157,8 +145,7 @@ bool transient_direct_map_owns(unsigned long pfn)
 {
 	struct transient_section *sec;
 
-	/* The range may be leaving: the section is looked up once. */
 	guard(rcu)();
 	sec = pfn_transient_section(pfn);
-	return sec && sec->direct && pfn_is_transient(pfn);
+	return sec && sec->direct;
 }

@@ -35,7 +35,8 @@ EXPORT_SYMBOL_GPL(vma_is_transient);
  * Context: mmap_lock or the VMA's lock is held.
  * Return: true if so.
  */
-bool transient_memmap_may_pin(struct vm_area_struct *vma, unsigned int gup_flags)
+bool transient_memmap_may_pin(struct vm_area_struct *vma,
+			      unsigned int gup_flags)
 {
 	return vma_is_transient(vma) &&
 	       (gup_flags & (FOLL_GET | FOLL_PIN)) &&

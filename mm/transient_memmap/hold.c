@@ -29,10 +29,9 @@ static int hold_in_block(struct dev_pagemap *pgmap, unsigned long pfn,
 	unsigned int *held = &sec->held[block_index(pfn)];
 
 	scoped_guard(spinlock, &sec->lock) {
-		if (check_add_overflow(*held, nr, held)) {
-			*held -= nr;
+		if (nr > UINT_MAX - *held)
 			return -EOVERFLOW;
-		}
+		*held += nr;
 	}
 	percpu_ref_get_many(&pgmap->ref, nr);
 	atomic_long_add(nr, &pgmap->transient_pool->nr_held);
@@ -68,7 +67,8 @@ static bool release_in_block(unsigned long pfn, unsigned int nr)
  * @nr: number of pages that the entry maps from there on
  *
  * A hold is counted by pages, so that it can be released in other parts than
- * those in which it was taken.
+ * those in which it was taken. transient_memmap_hold_user() takes one by
+ * address.
  *
  * Context: The page table lock is held, or the caller has pinned the pages. Not
  *	in interrupt context.
@@ -80,7 +80,7 @@ static bool release_in_block(unsigned long pfn, unsigned int nr)
 int transient_memmap_hold(unsigned long pfn, unsigned long nr)
 {
 	struct dev_pagemap *pgmap = get_dev_pagemap(pfn);
-	unsigned long done;
+	unsigned long done = 0;
 	unsigned int part;
 	int err = 0;
 
@@ -92,11 +92,11 @@ int transient_memmap_hold(unsigned long pfn, unsigned long nr)
 	/* A poison that comes later is treated as if the hold came first. */
 	else if (transient_has_poison(pfn, nr))
 		err = -EFAULT;
-	for (done = 0; !err && done < nr; done += part) {
+	while (!err && done < nr) {
 		part = part_of_block(pfn + done, nr - done);
 		err = hold_in_block(pgmap, pfn + done, part);
-		if (err)
-			break;
+		if (!err)
+			done += part;
 	}
 	if (err)
 		transient_memmap_release(pfn, done);
@@ -104,6 +104,63 @@ int transient_memmap_hold(unsigned long pfn, unsigned long nr)
 	return err;
 }
 EXPORT_SYMBOL_GPL(transient_memmap_hold);
+
+/**
+ * transient_memmap_hold_user() - hold what a process has mapped at an address
+ * @mm: the address space of the process
+ * @addr: the address, with or without a tag
+ * @nr: the most pages to be held
+ * @write: whether they will be written to
+ * @pfn: set to the pfn of the first page; those of the others follow
+ *
+ * An entry that is missing, or is not writable yet, is faulted in. A fault may
+ * drop mmap_lock, and its entry may go as soon as it was made. So nothing is
+ * taken from it: all begins again, with the VMA, until there is an entry that
+ * allows what is wanted. The hold is taken before the entry is let go, so the
+ * provider waits for it.
+ *
+ * Context: Process context, may sleep. mmap_lock is held for reading, and may
+ *	have been dropped meanwhile: the caller has to look up VMAs again.
+ * Return: how many pages are held, no more than the entry maps, to be released
+ *	by transient_memmap_release(); or
+ *	-EFAULT if vma_is_transient() does not say so of what is mapped there, or
+ *	if the mapping can't be read, or written;
+ *	-EINTR if the caller is being killed;
+ *	or another error of the fault or of transient_memmap_hold().
+ */
+long transient_memmap_hold_user(struct mm_struct *mm, unsigned long addr,
+				unsigned long nr, bool write,
+				unsigned long *pfn)
+{
+	unsigned int flags = FAULT_FLAG_REMOTE | (write ? FAULT_FLAG_WRITE : 0);
+	struct vm_area_struct *vma;
+	unsigned long last;
+	bool unlocked;
+	long ret;
+
+	addr = untagged_addr_remote(mm, addr);
+	while ((vma = vma_lookup(mm, addr)) && vma_is_transient(vma) &&
+	       vma_test(vma, write ? VMA_WRITE_BIT : VMA_READ_BIT)) {
+		struct follow_pfnmap_args args = { .vma = vma, .address = addr };
+
+		if (!follow_pfnmap_start(&args)) {
+			if (args.writable || !write) {
+				*pfn = args.pfn;
+				last = args.pfn | ~args.addr_mask >> PAGE_SHIFT;
+				nr = min(nr, last - args.pfn + 1);
+				ret = transient_memmap_hold(args.pfn, nr);
+				follow_pfnmap_end(&args);
+				return ret ?: nr;
+			}
+			follow_pfnmap_end(&args);
+		}
+		ret = fixup_user_fault(mm, addr, flags, &unlocked);
+		if (ret)
+			return ret;
+	}
+	return -EFAULT;
+}
+EXPORT_SYMBOL_GPL(transient_memmap_hold_user);
 
 /**
  * transient_memmap_release() - undo transient_memmap_hold()

@@ -105,8 +105,6 @@ static inline unsigned long pool_live(const struct transient_pool *pool)
 struct page *pool_get_page(struct transient_pool *pool, unsigned long deadline);
 void pool_put_page(struct transient_pool *pool, struct page *page);
 bool pool_has_waiters(void);
-void pool_set_limit(struct transient_pool *pool,
-		    enum transient_memmap_limit limit, unsigned long value);
 void pool_keep(struct transient_pool *pool, struct page *page);
 int pool_init_cache(struct transient_pool *pool);
 void pool_exit_cache(struct transient_pool *pool);
@@ -115,6 +113,5 @@ void pool_exit_cache(struct transient_pool *pool);
 int transient_direct_map_add(struct transient_pool *pool, unsigned long start,
 			     unsigned long end);
 void transient_direct_map_remove(unsigned long start, unsigned long end);
-pmd_t *transient_direct_map_pmd(unsigned long pfn);
 
 #endif /* _MM_TRANSIENT_MEMMAP_INTERNAL_H */

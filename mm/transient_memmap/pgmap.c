@@ -44,28 +44,6 @@ unsigned long transient_memmap_get_limit(const struct dev_pagemap *pgmap,
 EXPORT_SYMBOL_GPL(transient_memmap_get_limit);
 
 /**
- * transient_memmap_set_limit() - set a limit
- * @pgmap: registered
- * @limit: which
- * @value: to what. A cap below what is live takes effect as blocks go; blocks
- *	that are cached beyond the limit are dropped.
- *
- * Context: Process context, may sleep; the caller keeps @pgmap registered.
- * Return: 0, or -EINVAL if @value is neither 0 nor 1 for a limit that is a
- *	permission.
- */
-int transient_memmap_set_limit(struct dev_pagemap *pgmap,
-			       enum transient_memmap_limit limit,
-			       unsigned long value)
-{
-	if (limit == TRANSIENT_MEMMAP_LONGTERM && value > 1)
-		return -EINVAL;
-	pool_set_limit(pgmap->transient_pool, limit, value);
-	return 0;
-}
-EXPORT_SYMBOL_GPL(transient_memmap_set_limit);
-
-/**
  * transient_memmap_stat() - read a statistic
  * @pgmap: registered
  * @stat: which
@@ -138,11 +116,12 @@ static ssize_t stats_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *buf)
 {
 	int i, len = sysfs_emit(buf, "block_size %lu\n", TRANSIENT_BLOCK_SIZE);
+	struct dev_pagemap *pgmap = kobj_pgmap(kobj);
 
 	for (i = 0; i < NR_TRANSIENT_MEMMAP_STATS; i++)
 		len += sysfs_emit_at(buf, len, "%s %lu\n",
 				     transient_memmap_stat_names[i],
-				     transient_memmap_stat(kobj_pgmap(kobj), i));
+				     transient_memmap_stat(pgmap, i));
 	return len;
 }
 
@@ -168,9 +147,9 @@ static const struct kobj_type pool_ktype = {
 	.default_groups	= pool_groups,
 };
 
-static void pool_del_sysfs(void *pgmap)
+static void pool_del_sysfs(void *kobj)
 {
-	kobject_del(&((struct dev_pagemap *)pgmap)->transient_pool->kobj);
+	kobject_del(kobj);
 }
 
 /**
@@ -190,7 +169,7 @@ int devm_transient_memmap_sysfs(struct device *dev, struct dev_pagemap *pgmap)
 	err = kobject_add(&pool->kobj, &dev->kobj, "transient");
 	if (err)
 		return err;
-	return devm_add_action_or_reset(dev, pool_del_sysfs, pgmap);
+	return devm_add_action_or_reset(dev, pool_del_sysfs, &pool->kobj);
 }
 EXPORT_SYMBOL_GPL(devm_transient_memmap_sysfs);
 
@@ -212,11 +191,12 @@ static vm_fault_t insert_pfn(struct vm_fault *vmf, unsigned long pfn,
 /**
  * vmf_insert_transient_pfn() - map what a fault asks for
  * @vmf: a fault in a VMA with VMA_TRANSIENT_BIT
- * @pfn: of a transient range, aligned to @order
+ * @pfn: of a transient range
  * @order: 0, or that of a PMD or PUD, as the fault is
  *
  * A page with a memory error is not mapped. Those around it are, by smaller
- * entries, so the provider has to handle faults of all smaller orders.
+ * entries, and so is memory that is not aligned as its address is. So the
+ * provider has to handle faults of all smaller orders.
  *
  * Context: Process context, in a fault handler. Takes the mapping's
  * invalidate_lock.
@@ -229,9 +209,12 @@ vm_fault_t vmf_insert_transient_pfn(struct vm_fault *vmf, unsigned long pfn,
 	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
 	vm_fault_t ret;
 
+	if (!IS_ALIGNED(pfn, 1UL << order))
+		return VM_FAULT_FALLBACK;
+
 	/*
-	 * memory_failure() notes the error before it takes the lock to unmap the
-	 * page. Either we see the error, or it sees our entry.
+	 * memory_failure() notes the error before it takes the lock to unmap
+	 * the page. Either we see the error, or it sees our entry.
 	 */
 	filemap_invalidate_lock_shared(mapping);
 	if (transient_has_poison(pfn, 1UL << order))
@@ -245,10 +228,7 @@ EXPORT_SYMBOL_GPL(vmf_insert_transient_pfn);
 
 /* Register and unregister, for memremap_pages() */
 
-/*
- * Blocks of the pool cost at most a 64th of the ordinary memory that the
- * machine has now, which is as much as a static memmap for that memory does.
- */
+/* As much as a static memmap for the machine's ordinary memory costs */
 static unsigned long default_cap(void)
 {
 	return max(totalram_pages() / 64, 1UL);
@@ -282,7 +262,7 @@ static void pool_warn_drain(struct work_struct *work)
 						   struct transient_pool,
 						   drain_work);
 
-	pr_warn("%s: unregistering waits for pins, live blocks: %lu, held pages: %lu\n",
+	pr_warn("%s: unregistering waits: live blocks %lu, held pages %lu\n",
 		pool->dev ? dev_name(pool->dev) : "a pool",
 		transient_memmap_stat(pool->pgmap, TRANSIENT_MEMMAP_LIVE),
 		transient_memmap_stat(pool->pgmap, TRANSIENT_MEMMAP_HELD));

@@ -36,7 +36,7 @@ static int section_add(struct transient_pool *pool, unsigned long pfn)
 	spin_lock_init(&sec->lock);
 	sec->nr_ranges = 1;
 	if (pool->direct_map)
-		sec->direct = transient_direct_map_pmd(pfn);
+		sec->direct = pmd_off_k((unsigned long)__va(PFN_PHYS(pfn)));
 	sec->ptes = vmemmap_alloc_tables(addr, pool->nid);
 	if (!sec->ptes) {
 		/* It may have made the upper ones. */
@@ -49,73 +49,37 @@ static int section_add(struct transient_pool *pool, unsigned long pfn)
 	return 0;
 }
 
-/* Returns whether another range has blocks here. */
-static bool section_remove(unsigned long pfn)
-{
-	struct transient_section *sec = section_of(pfn);
-
-	if (--sec->nr_ranges)
-		return true;
-	RCU_INIT_POINTER(__pfn_to_section(pfn)->transient, NULL);
-	kfree_rcu(sec, rcu);
-	return false;
-}
-
 /* Both are multiples of a section; only the first and last can be shared. */
 static void remove_sections(unsigned long start, unsigned long end)
 {
 	unsigned long pfn, first = start, last = end;
+	struct transient_section *sec;
 
 	for (pfn = start; pfn < end; pfn += PAGES_PER_SECTION) {
-		if (!section_remove(pfn))
-			continue;
-		if (pfn == first)
+		sec = section_of(pfn);
+		if (!--sec->nr_ranges) {
+			RCU_INIT_POINTER(__pfn_to_section(pfn)->transient,
+					 NULL);
+			kfree_rcu(sec, rcu);
+		} else if (pfn == first) {
 			first += PAGES_PER_SECTION;
-		else
+		} else {
 			last = pfn;
+		}
 	}
 	if (first < last)
 		vmemmap_free((unsigned long)pfn_to_page(first),
 			     (unsigned long)pfn_to_page(last), NULL);
 }
 
-/* Where the part of a range that lies in the section of @pfn ends */
-static unsigned long part_end(unsigned long pfn, unsigned long end)
-{
-	return min(SECTION_ALIGN_DOWN(pfn) + PAGES_PER_SECTION, end);
-}
-
 /* Nobody populates or frees a block of the range now. */
 static void set_states(unsigned long start, unsigned long end,
 		       enum transient_block_state state)
 {
-	unsigned long pfn, next, i;
-	u8 *states;
-
-	for (pfn = start; pfn < end; pfn = next) {
-		states = section_of(pfn)->state;
-		next = part_end(pfn, end);
-		for (i = block_index(pfn); i <= block_index(next - 1); i++)
-			/* Pairs with pfn_block_state(): pins may come. */
-			smp_store_release(&states[i], state);
-	}
-}
-
-/* Are any blocks of the section registered? */
-static bool section_is_transient(const struct mem_section *ms)
-{
-	return ms && rcu_access_pointer(ms->transient);
-}
-
-/* Is any block of the part of a range that lies in one section registered? */
-static bool part_is_transient(unsigned long pfn, unsigned long end)
-{
-	if (!section_is_transient(__pfn_to_section(pfn)))
-		return false;
-	for (; pfn < end; pfn += BIT(TRANSIENT_BLOCK_ORDER))
-		if (pfn_is_transient(pfn))
-			return true;
-	return false;
+	for (; start < end; start += BIT(TRANSIENT_BLOCK_ORDER))
+		/* Pairs with pfn_block_state(): pins may come. */
+		smp_store_release(&section_of(start)->state[block_index(start)],
+				  state);
 }
 
 /**
@@ -123,8 +87,7 @@ static bool part_is_transient(unsigned long pfn, unsigned long end)
  * @range: physical memory
  * @transient: as a transient range, or else with a memmap
  *
- * The two cannot share a section. Ask before anything is done, for a clean
- * error, and again under the lock.
+ * Ask before anything is done, for a clean error, and again under the lock.
  *
  * Context: Process context. The answer is final between mem_hotplug_begin() and
  *	mem_hotplug_done().
@@ -138,7 +101,9 @@ int transient_memmap_check_range(const struct range *range, bool transient)
 {
 	unsigned long start = PHYS_PFN(range->start);
 	unsigned long last = PHYS_PFN(range->end);
-	unsigned long pfn, next;
+	struct mem_section *ms;
+	unsigned long pfn;
+	bool shared;
 
 	if (transient &&
 	    (range->end < range->start ||
@@ -147,18 +112,19 @@ int transient_memmap_check_range(const struct range *range, bool transient)
 		       SUBSECTION_SIZE / SZ_1M);
 		return -EINVAL;
 	}
-	for (pfn = start; pfn <= last; pfn = next) {
-		struct mem_section *ms = __pfn_to_section(pfn);
-
-		next = part_end(pfn, last + 1);
-		if (transient ? valid_section(ms) : section_is_transient(ms)) {
+	for (pfn = block_start(start); pfn <= last;
+	     pfn += BIT(TRANSIENT_BLOCK_ORDER)) {
+		ms = __pfn_to_section(pfn);
+		shared = ms && rcu_access_pointer(ms->transient);
+		if (transient ? valid_section(ms) : shared) {
 			pr_err("pfn %#lx-%#lx: section of %#lx has a %smemmap\n",
-			       start, last, pfn, transient ? "" : "transient ");
+			       start, last, pfn,
+			       transient ? "" : "transient ");
 			return -EBUSY;
 		}
-		if (transient && part_is_transient(pfn, next)) {
-			pr_err("pfn %#lx-%#lx: already registered\n", start,
-			       last);
+		if (shared && pfn_is_transient(pfn)) {
+			pr_err("pfn %#lx-%#lx: %#lx is registered already\n",
+			       start, last, pfn);
 			return -EBUSY;
 		}
 	}

@@ -23,7 +23,7 @@
 #define NR_SLOTS	3
 /* Of each slot: those at both ends, where other ranges and sections begin */
 #define NR_BLOCKS	24
-#define NR_HELD		48
+#define NR_PINS		48
 #define MAX_DEPTH	2
 
 /* Two that share a section, and one with a direct map */
@@ -35,17 +35,18 @@ static const struct slot {
 	{ SECTION(8), PAGES_PER_GIB },
 };
 
-/* The model: what is registered, allowed, pinned and poisoned */
+/* The model: what is registered, allowed, pinned, held and poisoned */
 static struct {
 	struct dev_pagemap *pgmap;
 	unsigned long cap, peak, failed;
 	bool longterm, leaving;
 	unsigned int refs[NR_BLOCKS];
+	unsigned int holds[NR_BLOCKS]; /* pages, each as often as it is held */
 	u8 poison[NR_BLOCKS]; /* a bit for each of the first pages */
 } model[NR_SLOTS];
 
-static struct held { int slot, block; unsigned long pfn; } held[NR_HELD];
-static int nr_held, depth;
+static struct pin { int slot, block; unsigned long pfn; } pins[NR_PINS];
+static int nr_pins, depth;
 static unsigned long nr_ops, nr_nested;
 
 static const u8 *bytes, *bytes_end;
@@ -70,6 +71,16 @@ static unsigned long block_pfn(int slot, int block)
 				  slots[slot].nr - nth(NR_BLOCKS - block));
 }
 
+/* The block of any pfn; false if it is none of the model's */
+static bool find_block(unsigned long pfn, int *slot, int *block)
+{
+	for (*slot = 0; *slot < NR_SLOTS; ++*slot)
+		for (*block = 0; *block < NR_BLOCKS; ++*block)
+			if (block_pfn(*slot, *block) == block_start(pfn))
+				return true;
+	return false;
+}
+
 static unsigned long nr_pinned(int slot)
 {
 	unsigned long nr = 0;
@@ -77,6 +88,16 @@ static unsigned long nr_pinned(int slot)
 
 	for (i = 0; i < NR_BLOCKS; i++)
 		nr += model[slot].refs[i] > 0;
+	return nr;
+}
+
+static unsigned long nr_held(int slot)
+{
+	unsigned long nr = 0;
+	int i;
+
+	for (i = 0; i < NR_BLOCKS; i++)
+		nr += model[slot].holds[i];
 	return nr;
 }
 
@@ -129,8 +150,12 @@ static void check(void)
 		spare += pgmap->transient_pool->nr_spare;
 		pages += stat_of(pgmap, LIVE);
 		/* While a pin or the worker is at it, one may be less. */
-		if (!depth)
+		if (!depth) {
 			EXPECT(stat_of(pgmap, LIVE) == live);
+			EXPECT(atomic_read(&pgmap->ref.count) ==
+			       live + nr_held(slot) + !model[slot].leaving);
+		}
+		EXPECT(stat_of(pgmap, HELD) == nr_held(slot));
 		EXPECT(stat_of(pgmap, CACHED) <= live);
 		EXPECT(stat_of(pgmap, FAILED) == model[slot].failed || depth);
 		model[slot].peak = max(model[slot].peak, stat_of(pgmap, LIVE));
@@ -172,7 +197,7 @@ static void do_register(int slot, int nth_alloc)
 	model[slot].leaving = false;
 }
 
-/* It waits for pins in the kernel; here, the next one goes on with it. */
+/* It waits for pins and holds in the kernel; here, the next one goes on. */
 static void do_unregister(int slot)
 {
 	struct dev_pagemap *pgmap = model[slot].pgmap;
@@ -180,7 +205,7 @@ static void do_unregister(int slot)
 
 	if (!pgmap || depth)
 		return;
-	if (nr_pinned(slot)) {
+	if (nr_pinned(slot) || nr_held(slot)) {
 		if (!model[slot].leaving)
 			kill_pgmap(pgmap);
 		model[slot].leaving = true;
@@ -200,11 +225,11 @@ static void do_unregister(int slot)
 		expect_absent(block_pfn(slot, i));
 }
 
-static void hold(int slot, int block, struct page *page)
+static void note_pin(int slot, int block, struct page *page)
 {
 	EXPECT(page_to_pfn(page) - block_pfn(slot, block) < BLOCK_NR);
 	model[slot].refs[block]++;
-	held[nr_held++] = (struct held){ slot, block, page_to_pfn(page) };
+	pins[nr_pins++] = (struct pin){ slot, block, page_to_pfn(page) };
 }
 
 static void do_populate(int slot, int block, int page, unsigned int gup_flags,
@@ -218,7 +243,7 @@ static void do_populate(int slot, int block, int page, unsigned int gup_flags,
 	int err;
 
 	/* Some pins may be waiting, which will want their place. */
-	if (nr_held >= NR_HELD - MAX_DEPTH)
+	if (nr_pins >= NR_PINS - MAX_DEPTH)
 		return;
 	pinned = nr_pinned(slot);
 	nested = nr_nested;
@@ -232,7 +257,7 @@ static void do_populate(int slot, int block, int page, unsigned int gup_flags,
 	fail_nth = 0;
 	current->killed = false;
 	if (!err)
-		hold(slot, block, got);
+		note_pin(slot, block, got);
 	if (err == -ENOMEM)
 		model[slot].failed++;
 
@@ -270,30 +295,110 @@ static void do_try_get(int slot, int block)
 	struct page *page;
 
 	/* Some pins may be waiting, which will want their place. */
-	if (nr_held >= NR_HELD - MAX_DEPTH)
+	if (nr_pins >= NR_PINS - MAX_DEPTH)
 		return;
 	page = transient_memmap_try_get(pfn);
 	EXPECT(live || !page);
 	EXPECT(!live || !model[slot].refs[block] || page);
 	if (page)
-		hold(slot, block, page);
+		note_pin(slot, block, page);
 }
 
 static void do_put(int n, bool irq)
 {
-	struct held *h = &held[n % max(nr_held, 1)];
+	struct pin *pin = &pins[n % max(nr_pins, 1)];
 	struct folio *folio;
 
-	if (!nr_held)
+	if (!nr_pins)
 		return;
-	folio = page_folio(pfn_to_page(h->pfn));
-	model[h->slot].refs[h->block]--;
+	folio = page_folio(pfn_to_page(pin->pfn));
+	model[pin->slot].refs[pin->block]--;
 	if (n % 2)
 		folio_set_referenced(folio);
 	current->irq = irq;
 	folio_put(folio);
 	current->irq = false;
-	*h = held[--nr_held];
+	*pin = pins[--nr_pins];
+}
+
+/* How many of @nr pages from @pfn on lie in its block */
+static unsigned long in_block(unsigned long pfn, unsigned long nr)
+{
+	return min(nr, BLOCK_NR - pfn % BLOCK_NR);
+}
+
+/* What transient_memmap_hold() has to say, and what it has to count */
+static int model_hold(unsigned long pfn, unsigned long nr, bool crowded)
+{
+	unsigned long done, part, i;
+	int slot, block;
+
+	for (done = 0; done < nr; done += part) {
+		part = in_block(pfn + done, nr - done);
+		find_block(pfn + done, &slot, &block);
+		if (!model[slot].pgmap || model[slot].leaving)
+			return -ENXIO;
+		for (i = 0; i < part; i++)
+			if ((pfn + done + i) % BLOCK_NR < 8 &&
+			    model[slot].poison[block] &
+			    BIT((pfn + done + i) % BLOCK_NR))
+				return -EFAULT;
+	}
+	if (crowded)
+		return -EOVERFLOW;
+	for (done = 0; done < nr; done += part) {
+		part = in_block(pfn + done, nr - done);
+		find_block(pfn + done, &slot, &block);
+		model[slot].holds[block] += part;
+	}
+	return 0;
+}
+
+/*
+ * An entry maps memory of one range, and here of blocks that the model knows.
+ * The last block may be held so often, by others, that it can't be once more.
+ */
+static void do_hold(int slot, int block, int page, unsigned long nr, bool crowd)
+{
+	unsigned long pfn = block_pfn(slot, block) + page, last;
+	unsigned int *count = NULL, before = 0;
+	int s, b;
+
+	while (last = pfn + nr - 1, !find_block(last, &s, &b) || s != slot)
+		nr = block_start(last) - pfn;
+	if (crowd && model[slot].pgmap) {
+		count = &section_of(last)->held[block_index(last)];
+		before = *count;
+		*count = UINT_MAX;
+	}
+	EXPECT(transient_memmap_hold(pfn, nr) == model_hold(pfn, nr, count));
+	if (count) {
+		EXPECT(*count == UINT_MAX);
+		*count = before;
+	}
+}
+
+/* It may go beyond what is held, and from one range to the next. */
+static void do_release(int slot, int block, int page, unsigned long nr)
+{
+	unsigned long pfn = block_pfn(slot, block) + page, done, part;
+
+	for (done = 0; done < nr; done += part) {
+		part = in_block(pfn + done, nr - done);
+		if (!find_block(pfn + done, &slot, &block) ||
+		    model[slot].holds[block] < part)
+			break;
+		model[slot].holds[block] -= part;
+	}
+	EXPECT(transient_memmap_release(pfn, nr) == done);
+}
+
+static void release_block(int slot, int block)
+{
+	unsigned long nr;
+
+	while ((nr = in_block(0, model[slot].holds[block])))
+		do_release(slot, block, 0, nr);
 }
 
 static void do_set_limit(int slot, int limit, unsigned long n)
@@ -355,7 +460,7 @@ static void do_quiesce(void)
 
 static void do_op(void)
 {
-	int op = next(16), slot = next(NR_SLOTS), block = next(NR_BLOCKS);
+	int op = next(18), slot = next(NR_SLOTS), block = next(NR_BLOCKS);
 	unsigned int n = next(256);
 
 	nr_ops++;
@@ -406,6 +511,16 @@ static void do_op(void)
 		if (n % 8 == 0)
 			do_quiesce();
 		break;
+	case 16:
+		do_hold(slot, block, n % 16, 1 + n / 16 * next(256), n < 24);
+		break;
+	case 17:
+		/* Most go as they came, or as a whole: unregistering waits. */
+		if (n & 8)
+			release_block(slot, block);
+		else
+			do_release(slot, block, n % 16, 1 + n / 16 * next(256));
+		break;
 	}
 	check();
 }
@@ -440,12 +555,14 @@ static void reset(void)
 
 	fail_all = false;
 	ram_nid = NUMA_NO_NODE;
-	while (nr_held)
+	while (nr_pins)
 		do_put(0, false);
 	do_quiesce();
 	for (slot = 0; slot < NR_SLOTS; slot++) {
 		for (i = 0; i < 8 * NR_BLOCKS; i++)
 			do_poison(slot, i / 8, i % 8, false);
+		for (i = 0; i < NR_BLOCKS; i++)
+			release_block(slot, i);
 		do_unregister(slot);
 	}
 	run_all(2 * AGE_PERIOD);

@@ -313,7 +313,7 @@ static void measure_at_cap(struct dev_pagemap *pgmap, unsigned long nr,
 	int i;
 
 	for_each_round(i) {
-		batch = counting ? CAP_BATCH : BATCH;
+		batch = counting ? WALK_BATCH : BATCH;
 		populated = stat_of(pgmap, POPULATED);
 		first = nr + i * BATCH;
 		begin();

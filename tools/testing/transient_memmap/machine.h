@@ -145,7 +145,7 @@ static struct mm_struct { spinlock_t page_table_lock; } init_mm = { MUTEX_INIT }
 #define pte_page(pte)			((struct page *)((pte).val & ~1UL))
 #define ptep_get(ptep)			(*(ptep))
 #define vmemmap_index(addr, size) (((addr) - (unsigned long)vmemmap) / (size))
-#define pmd_off_k(addr)		(page_tables + vmemmap_index(addr, PMD_SIZE))
+#define vmemmap_pmd(addr)	(page_tables + vmemmap_index(addr, PMD_SIZE))
 
 #ifndef FLAT_MACHINE
 static inline void remap(unsigned long addr, pte_t pte)
@@ -169,7 +169,7 @@ static inline void set_pte_at(void *mm, unsigned long addr, pte_t *ptep,
 {
 	unsigned long i = vmemmap_index(addr, PAGE_SIZE);
 
-	WARN_ON(*pmd_off_k(addr) + i % PTRS_PER_PTE != ptep);
+	WARN_ON(*vmemmap_pmd(addr) + i % PTRS_PER_PTE != ptep);
 	WARN_ON(ptep->val || READ_ONCE(tlb[i]));
 	atomic_add_return(1, &pte_page(pte)->_mapcount);
 	*ptep = pte;
@@ -251,7 +251,7 @@ static void *upper_tables[DIV_ROUND_UP(NR_SECTIONS, PTRS_PER_PTE)];
 static inline pte_t *vmemmap_alloc_tables(unsigned long addr, int nid)
 {
 	void **upper = upper_tables + vmemmap_index(addr, PUD_SIZE);
-	pte_t **pmd = pmd_off_k(addr);
+	pte_t **pmd = vmemmap_pmd(addr);
 
 	WARN_ON(!READ_ONCE(hotplug_locked) || *pmd);
 	table_nid = nid;
@@ -327,6 +327,8 @@ static pgd_t direct_pgd;
 #define pud_none(pud)			(!(pud).val)
 #define pmd_offset(pud, addr)	\
 	((pud)->val->pmds + (addr) / PMD_SIZE % PTRS_PER_PTE)
+#define pmd_off_k(addr)	\
+	pmd_offset(pud_offset(p4d_offset(pgd_offset_k(addr), addr), addr), addr)
 #define virt_to_ptdesc(pmd)	\
 	container_of((pmd_t (*)[PTRS_PER_PTE])(pmd), struct ptdesc, pmds)
 #define ptdesc_address(ptdesc)		((ptdesc)->pmds)

@@ -37,6 +37,7 @@
 #define FOLL_LONGTERM			BIT(8)
 #define FOLL_HWPOISON			BIT(6)
 #define FAULT_FLAG_WRITE		1
+#define FAULT_FLAG_REMOTE		2
 #define VM_FAULT_FALLBACK		0x800
 #define VM_FAULT_SIGBUS			2
 #define VM_FAULT_HWPOISON		0x10
@@ -94,6 +95,31 @@ struct vm_fault {
 #define vmf_insert_pfn(...)		0
 #define vmf_insert_pfn_pmd(vmf, pfn, write)	((void)(write), 0)
 #define vmf_insert_pfn_pud		vmf_insert_pfn_pmd
+
+/* No process has memory mapped. */
+struct mm_struct;
+struct follow_pfnmap_args {
+	struct vm_area_struct *vma;
+	unsigned long address, pfn, addr_mask;
+	bool writable;
+};
+
+#define untagged_addr_remote(mm, addr)	((void)(mm), (addr))
+#define vma_lookup(...)			((struct vm_area_struct *)NULL)
+#define vma_test(...)			false
+#define follow_pfnmap_start(...)	(-EINVAL)
+#define follow_pfnmap_end(...)		do { } while (0)
+
+static inline int fixup_user_fault(struct mm_struct *mm, unsigned long addr,
+				   unsigned int flags, bool *unlocked)
+{
+	return -EFAULT;
+}
+
+static inline bool vma_is_transient(const struct vm_area_struct *vma)
+{
+	return false;
+}
 
 /* What an operator would have read */
 static int nr_messages;

@@ -1482,6 +1482,10 @@ TEST_F_TIMEOUT(dax, static_memmap_is_as_before_and_costs_more, TIMEOUT)
 	ASSERT_TRUE(disk_put(0, MB, 17));
 	EXPECT_EQ(pread(self->disk, mem, MB, 0), MB);
 	EXPECT_EQ(same(mem, MB, 17), MB);
+	EXPECT_EQ(munmap(mem + PAGE, PAGE), -1);
+	EXPECT_EQ(errno, EINVAL);
+	EXPECT_EQ(mmap(NULL, MB, PROT_READ, MAP_SHARED, s->fd, 0), MAP_FAILED);
+	EXPECT_EQ(errno, EINVAL);
 	space_unmap(s);
 	close(s->fd);
 
@@ -1569,7 +1573,7 @@ TEST_F_TIMEOUT(dax, unbind_waits_for_the_process_that_pins, TIMEOUT)
 	if (!pid)
 		_exit(!!dax_unbind());
 	EXPECT_TRUE(kernel_says(log,
-			"dax0.0: unregistering waits for pins, live blocks: 1, held pages: 0"));
+			"dax0.0: unregistering waits: live blocks 1, held pages 0"));
 	close(log);
 	EXPECT_EQ(kill(pid, SIGKILL), 0);
 	usleep(500000);
@@ -1758,6 +1762,7 @@ TEST_F_TIMEOUT(dax, longterm_pins_can_be_allowed, TIMEOUT)
 }
 
 #define KERNEL_TABLES	"/sys/kernel/debug/page_tables/kernel"
+#define OUR_TABLES	"/sys/kernel/debug/page_tables/current_kernel"
 
 /*
  * Bytes of the device's memory that the kernel's page tables map for itself, and
@@ -1943,6 +1948,298 @@ TEST_F_TIMEOUT(dax, each_allocation_of_bind_may_fail_direct_map, 2 * TIMEOUT)
 	close(s->fd);
 	ASSERT_EQ(dax_set_direct_map("static"), 0);
 	ASSERT_EQ(space_open(s, false, 2 * MB), NULL);
+}
+
+/*
+ * Mappings that are not aligned as the device is
+ */
+
+FIXTURE(ends)
+{
+	struct space s;
+	int disk;
+	size_t pmd;	/* what 2 MiB that are aligned are mapped by */
+};
+
+FIXTURE_VARIANT(ends)
+{
+	size_t page_size;
+};
+
+FIXTURE_VARIANT_ADD(ends, 4k) { .page_size = 4 * KB };
+FIXTURE_VARIANT_ADD(ends, 2m) { .page_size = 2 * MB };
+FIXTURE_VARIANT_ADD(ends, 1g) { .page_size = GB };
+
+FIXTURE_SETUP(ends)
+{
+	const char *why;
+
+	self->pmd = variant->page_size > PAGE ? 2 * MB : PAGE;
+	self->disk = open_disk();
+	if (self->disk < 0)
+		SKIP(return, "no disk");
+	if (access(OUR_TABLES, R_OK))
+		SKIP(return, "needs " OUR_TABLES);
+	why = space_open(&self->s, false, variant->page_size);
+	if (why)
+		SKIP(return, "%s", why);
+}
+
+FIXTURE_TEARDOWN(ends)
+{
+	space_close(_metadata, &self->s);
+	close(self->disk);
+}
+
+/* The size of the page table entry that maps an address, or 0 */
+static size_t entry_size(const char *addr)
+{
+	unsigned long at = (unsigned long)addr, start, end;
+	FILE *f = fopen(OUR_TABLES, "r");
+	size_t size = 0;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "0x%lx-0x%lx", &start, &end) != 2 ||
+		    at < start || at >= end || !strstr(line, " USR "))
+			continue;
+		size = strstr(line, " pte") ? PAGE :
+		       strstr(line, " pmd") ? 2 * MB :
+		       strstr(line, " pud") ? GB : 0;
+		break;
+	}
+	if (f)
+		fclose(f);
+	return size;
+}
+
+/* Whether direct I/O both ways brings the data */
+static bool transfers(int disk, char *buf, size_t len, int seed)
+{
+	fill(buf, len, seed);
+	if (pwrite(disk, buf, len, 0) != (ssize_t)len ||
+	    !disk_has(0, len, seed) || !disk_put(0, len, seed + 1))
+		return false;
+	return pread(disk, buf, len, 0) == (ssize_t)len &&
+	       same(buf, len, seed + 1) == len;
+}
+
+/* Whether there is no memory to read to, as far as the kernel sees */
+static bool no_memory(int disk, char *buf)
+{
+	return pread(disk, buf, PAGE, 0) == -1 && errno == EFAULT;
+}
+
+/* A vhost-user back end could not map what a PC has below and above its hole. */
+TEST_F_TIMEOUT(ends, parts_beside_a_hole_can_be_mapped, TIMEOUT)
+{
+	const size_t low_len = 640 * KB, hole_end = 768 * KB;
+	const size_t high_len = 8 * MB - hole_end;
+	struct space *s = &self->s;
+	char *low, *high, *border;
+
+	low = mmap(NULL, low_len, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
+	ASSERT_NE(low, MAP_FAILED);
+	EXPECT_TRUE(transfers(self->disk, low, low_len, 31));
+	EXPECT_EQ(entry_size(low), PAGE);
+
+	high = mmap(NULL, high_len, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd,
+		    hole_end);
+	ASSERT_NE(high, MAP_FAILED);
+	border = high + 2 * MB - hole_end;
+	EXPECT_TRUE(transfers(self->disk, border - 64 * KB, 128 * KB, 41));
+	EXPECT_EQ(entry_size(high), 0);
+	EXPECT_EQ(entry_size(border - PAGE), PAGE);
+	EXPECT_EQ(entry_size(border), self->pmd);
+
+	/* It is the memory that others have there. */
+	EXPECT_EQ(same(s->mem, low_len, 32), low_len);
+	EXPECT_EQ(same(s->mem + 2 * MB - 64 * KB, 128 * KB, 42), 128 * KB);
+	EXPECT_EQ(entry_size(s->mem), variant->page_size);
+	EXPECT_EQ(munmap(high, high_len), 0);
+	EXPECT_EQ(munmap(low, low_len), 0);
+}
+
+/* A mapping would show other memory than that of its offset. */
+TEST_F_TIMEOUT(ends, offset_need_not_fit_the_address, TIMEOUT)
+{
+	const size_t len = 4 * MB, inner = 3 * PAGE;
+	struct space *s = &self->s;
+	char *mem, *to;
+
+	fill(s->mem, 8 * MB, 51);
+	mem = mmap(NULL, inner, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd,
+		   MB + PAGE);
+	ASSERT_NE(mem, MAP_FAILED);
+	EXPECT_EQ(memcmp(mem, s->mem + MB + PAGE, inner), 0);
+	EXPECT_TRUE(transfers(self->disk, mem, inner, 52));
+	EXPECT_EQ(entry_size(mem), PAGE);
+	munmap(mem, inner);
+
+	/* An address that is aligned, an offset that is not */
+	to = mmap(NULL, len + 2 * MB, PROT_NONE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(to, MAP_FAILED);
+	mem = to + (-(unsigned long)to & (2 * MB - 1));
+	ASSERT_EQ(mmap(mem, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		       s->fd, PAGE), mem);
+	EXPECT_EQ(memcmp(mem, s->mem + PAGE, len), 0);
+	EXPECT_TRUE(transfers(self->disk, mem + 2 * MB - 64 * KB, 128 * KB, 53));
+	EXPECT_EQ(same(s->mem + PAGE + 2 * MB - 64 * KB, 128 * KB, 54), 128 * KB);
+	EXPECT_EQ(entry_size(mem + 2 * MB), PAGE);
+	munmap(to, len + 2 * MB);
+}
+
+/*
+ * The kernel would take the memory for a page table, or a process would lose
+ * more of it than it gives up.
+ */
+TEST_F_TIMEOUT(ends, munmap_takes_a_page_out_of_an_entry, TIMEOUT)
+{
+	struct space *s = &self->s;
+	char *hole = s->mem + 2 * MB + 5 * PAGE, *mem = s->mem;
+	struct iovec iov = { .iov_base = hole, .iov_len = PAGE };
+	char *copy = malloc(8 * MB);
+	int p[2];
+	pid_t pid;
+
+	fill(mem, 8 * MB, 61);
+	memcpy(copy, mem, 8 * MB);
+	ASSERT_EQ(entry_size(hole), variant->page_size);
+	ASSERT_EQ(pipe(p), 0);
+	ASSERT_EQ(vmsplice(p[1], &iov, 1, 0), (ssize_t)PAGE);
+	ASSERT_EQ(munmap(hole, PAGE), 0);
+	EXPECT_EQ(stat_of(s, "live"), 1);
+
+	EXPECT_TRUE(no_memory(self->disk, hole));
+	EXPECT_EQ(memcmp(mem, copy, hole - mem), 0);
+	EXPECT_EQ(memcmp(hole + PAGE, copy + (hole + PAGE - mem),
+			 mem + 8 * MB - hole - PAGE), 0);
+	EXPECT_EQ(entry_size(mem), self->pmd);
+	EXPECT_EQ(entry_size(hole - PAGE), PAGE);
+	EXPECT_EQ(entry_size(hole), 0);
+	EXPECT_EQ(entry_size(hole + PAGE), PAGE);
+	EXPECT_EQ(entry_size(mem + 4 * MB), self->pmd);
+
+	/* What was pinned before is what it was. */
+	EXPECT_EQ(read(p[0], copy, PAGE), (ssize_t)PAGE);
+	EXPECT_EQ(memcmp(copy, copy + (hole - mem), PAGE), 0);
+	close(p[0]);
+	close(p[1]);
+
+	/* Up to the border, and over one between two sizes */
+	EXPECT_TRUE(transfers(self->disk, hole - 64 * KB, 64 * KB, 62));
+	EXPECT_TRUE(transfers(self->disk, hole + PAGE, 64 * KB, 64));
+	EXPECT_TRUE(transfers(self->disk, mem + 4 * MB - 64 * KB, 128 * KB, 66));
+
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		_exit(same(hole + PAGE, 64 * KB, 65) != 64 * KB ||
+		      !no_memory(self->disk, hole) ||
+		      !transfers(self->disk, mem + 4 * MB - MB, 2 * MB, 68));
+	EXPECT_EQ(wait_exit(pid), 0);
+	EXPECT_EQ(same(mem + 3 * MB, 2 * MB, 69), 2 * MB);
+
+	ASSERT_EQ(mmap(hole, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		       s->fd, hole - mem), hole);
+	EXPECT_TRUE(transfers(self->disk, hole - 64 * KB, 128 * KB, 70));
+	free(copy);
+}
+
+/* Reading from a disk would write to what must not be written to. */
+TEST_F_TIMEOUT(ends, mprotect_of_a_part_counts, TIMEOUT)
+{
+	struct space *s = &self->s;
+	char *part = s->mem + 2 * MB + 64 * KB;
+	size_t len = 32 * KB;
+
+	fill(s->mem, 8 * MB, 71);
+	fill(part, len, 72);
+	ASSERT_EQ(entry_size(part), variant->page_size);
+	ASSERT_EQ(mprotect(part, len, PROT_READ), 0);
+	EXPECT_EQ(pwrite(self->disk, part, len, 0), (ssize_t)len);
+	EXPECT_TRUE(disk_has(0, len, 72));
+	EXPECT_TRUE(no_memory(self->disk, part));
+	EXPECT_TRUE(no_memory(self->disk, part + len - PAGE));
+	EXPECT_EQ(same(part, len, 72), len);
+	EXPECT_TRUE(transfers(self->disk, part - 64 * KB, 64 * KB, 73));
+	EXPECT_TRUE(transfers(self->disk, part + len, 64 * KB, 75));
+	EXPECT_EQ(entry_size(part), PAGE);
+	EXPECT_EQ(entry_size(part + len), PAGE);
+
+	ASSERT_EQ(mprotect(part, len, PROT_READ | PROT_WRITE), 0);
+	EXPECT_TRUE(transfers(self->disk, part - 64 * KB, 256 * KB, 77));
+}
+
+/* The same, and the entry of 1 GiB ends where one of 2 MiB could. */
+TEST_F_TIMEOUT(ends, mprotect_of_2m_counts, TIMEOUT)
+{
+	char *part = self->s.mem + 4 * MB, *end = part + 2 * MB;
+
+	ASSERT_EQ(entry_size(part), variant->page_size);
+	ASSERT_EQ(mprotect(part, end - part, PROT_READ), 0);
+	EXPECT_TRUE(no_memory(self->disk, part));
+	EXPECT_TRUE(no_memory(self->disk, end - PAGE));
+	EXPECT_TRUE(all_bytes(part, end - part, 0x5a));
+	EXPECT_TRUE(transfers(self->disk, part - 64 * KB, 64 * KB, 91));
+	EXPECT_TRUE(transfers(self->disk, end, 64 * KB, 93));
+	EXPECT_EQ(entry_size(part - PAGE), self->pmd);
+	EXPECT_EQ(entry_size(part), self->pmd);
+	EXPECT_EQ(entry_size(end), self->pmd);
+}
+
+/* mremap(), which keeps others from where the mapping was */
+static bool move(int disk, char *from, size_t len, char *to)
+{
+	return mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to &&
+	       no_memory(disk, from) &&
+	       mmap(from, len, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+		    -1, 0) == from;
+}
+
+/* Moving a mapping would move I/O to other memory, or upset the kernel. */
+TEST_F_TIMEOUT(ends, mremap_moves_entries_or_splits_them, TIMEOUT)
+{
+	struct space *s = &self->s;
+	size_t size = variant->page_size, len = s->len, part = 8 * PAGE;
+	char *room, *to;
+
+	room = mmap(NULL, len + 2 * size, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(room, MAP_FAILED);
+	to = room + (-(unsigned long)room & (size - 1));
+
+	/* As a whole, with its entry */
+	fill(s->mem, 8 * MB, 81);
+	ASSERT_EQ(entry_size(s->mem), size);
+	ASSERT_TRUE(move(self->disk, s->mem, len, to));
+	EXPECT_EQ(entry_size(to), size);
+	EXPECT_EQ(same(to, 8 * MB, 81), 8 * MB);
+	EXPECT_TRUE(transfers(self->disk, to + MB, 2 * MB, 82));
+
+	/* To where it is not aligned */
+	fill(to, 8 * MB, 84);
+	ASSERT_TRUE(move(self->disk, to, len, s->mem + PAGE));
+	EXPECT_EQ(same(s->mem + PAGE, 8 * MB, 84), 8 * MB);
+	EXPECT_EQ(entry_size(s->mem + PAGE), PAGE);
+
+	/* And back */
+	ASSERT_TRUE(move(self->disk, s->mem + PAGE, len, to));
+	EXPECT_EQ(same(to, 8 * MB, 84), 8 * MB);
+
+	/* A part of an entry */
+	ASSERT_EQ(mmap(to, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		       s->fd, 0), to);
+	fill(to + MB, part, 85);
+	EXPECT_EQ(entry_size(to + MB), size);
+	ASSERT_TRUE(move(self->disk, to + MB, part, s->mem));
+	EXPECT_EQ(same(s->mem, part, 85), part);
+	EXPECT_EQ(same(to, MB, 84), MB);
+	EXPECT_TRUE(transfers(self->disk, s->mem, part, 86));
+	EXPECT_TRUE(transfers(self->disk, to + MB + part, 64 * KB, 88));
+	munmap(room, len + 2 * size);
 }
 
 /*

@@ -271,10 +271,10 @@ static void print_rule(FILE *f, const char *prefix, const int *width)
 
 static void print_table(const char *rows, FILE *f, const char *prefix)
 {
-	char *copy = strdup(rows), *cells[128][COLUMNS], *line, *next = copy;
+	char *copy = strdup(rows), *cells[256][COLUMNS], *line, *next = copy;
 	int width[COLUMNS] = {}, nr = 0, r, c, len;
 
-	while ((line = strsep(&next, "\n")) && *line && nr < 128) {
+	while ((line = strsep(&next, "\n")) && *line && nr < 256) {
 		for (c = 0; c < COLUMNS; c++) {
 			cells[nr][c] = strsep(&line, "\t");
 			len = strlen(cells[nr][c]);
@@ -390,12 +390,14 @@ int main(int argc, char **argv)
 
 	cache = pool_limit(DAX, "cache");
 	longterm = pool_limit(DAX, "longterm");
-	pool_set("cache", 0);
 	table = open_memstream(&rows, &size);
 	fprintf(table, "User\tResult\tPages\tWhy\n");
 	for (i = 0; i < ARRAY_SIZE(all); i++)
 		for (user = all[i]; user->name; user++)
 			if (selected(user, argv)) {
+				if (dax_set_transient(user->align ?: 2 * MB))
+					ksft_exit_fail_msg("dax0.0 can't be bound\n");
+				pool_set("cache", 0);
 				pool_set("longterm", 0);
 				run_row(user, table);
 			}

@@ -27,6 +27,7 @@ struct user {
 	enum user_pins pins;
 	const char *why;	/* for the table: of a refusal, or of no pins */
 	int (*run)(struct area *a);
+	size_t align;		/* of the device; 0: 2 MiB */
 };
 
 #define AREA_LEN	(64 * MB)
@@ -57,6 +58,9 @@ void user_note(const char *fmt, ...) __printf(1, 2);
 bool user_hold(char *addr);
 void user_let_go(void);
 
+/* The directory in sysfs of the disk with this serial number, or NULL */
+char *find_disk(const char *serial);
+
 /* Run a shell command, its output kept from the results: its status */
 int sh(const char *fmt, ...) __printf(1, 2);
 
@@ -68,6 +72,16 @@ bool ends_well(pid_t pid);
 
 /* Unbind /dev/dax0.0: the process that does, once it waits, or -1 */
 pid_t unbind_that_waits(void);
+
+/*
+ * Unbind it while another process uses its memory, and does so again and again, until
+ * that is killed: 0, or what @start returned. @a is unmapped.
+ */
+int unbind_and_kill(struct area *a, int (*start)(void *arg), bool (*again)(void *arg),
+		    void *arg);
+
+/* Bind it again, and map it: MAP_FAILED, and a note, if that fails */
+char *bind_and_map(size_t len);
 
 /* The number in the first line of a file that fits @format, or 0 */
 unsigned long named_number(const char *path, const char *format);
@@ -92,6 +106,21 @@ typedef long (*transfer_fn)(int fd, bool write, void *buf, size_t len, off_t off
  */
 int check_transfers(struct area *a, const char *path, int flags, size_t unit,
 		    transfer_fn transfer);
+
+/* A check of @path, a disk or a file that may be overwritten */
+typedef int (*check_fn)(struct area *a, const char *path);
+
+/* check_transfers() with O_DIRECT, by read(2) and write(2), and by libaio */
+int check_direct(struct area *a, const char *path);
+
+/*
+ * One block may be live: requests with memory of two have to be done, or to fail, and
+ * ENOMEM is the error if another block is pinned.
+ */
+int check_capped(struct area *a, const char *path);
+
+/* Run what is to be refused, with the only block that may be live in use. */
+int beyond_cap(struct area *a, int (*run)(struct area *a));
 
 long transfer_psync(int fd, bool write, void *buf, size_t len, off_t off);
 long transfer_aio(int fd, bool write, void *buf, size_t len, off_t off);

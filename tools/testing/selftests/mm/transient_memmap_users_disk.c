@@ -10,10 +10,21 @@
 #define NVMET	"/sys/kernel/config/nvmet"
 #define NQN	"transient-memmap"
 
-static int transfers(struct area *a, const char *disk)
+char *find_disk(const char *serial)
 {
-	return check_transfers(a, disk, O_DIRECT, 512, transfer_psync) ?:
-	       check_transfers(a, disk, O_DIRECT, 512, transfer_aio);
+	static char path[PATH_MAX];
+	char *found = NULL;
+	glob_t all;
+	size_t i;
+
+	glob("/sys/block/*/serial", 0, NULL, &all);
+	for (i = 0; i < all.gl_pathc && !found; i++)
+		if (!strcmp(read_str(all.gl_pathv[i]), serial)) {
+			snprintf(path, sizeof(path), "%s", all.gl_pathv[i]);
+			found = dirname(path);
+		}
+	globfree(&all);
+	return found;
 }
 
 /* Three slices of a disk of zeroes make an array that need not be synced. */
@@ -35,7 +46,7 @@ static int on_raid(struct area *a, const char *params)
 		 " /sbin/dmsetup --noudevsync create tm_raid --table '0 16384 raid %s';"
 		 " /sbin/dmsetup --noudevsync mknodes", params) ?
 		user_fail("dmsetup create failed") :
-		transfers(a, "/dev/mapper/tm_raid");
+		check_direct(a, "/dev/mapper/tm_raid");
 	if (sh("for i in tm_raid tm_slice0 tm_slice1 tm_slice2; do"
 	       " /sbin/dmsetup --noudevsync remove --retry $i || exit 1; done"))
 		ret = ret ?: user_fail("dmsetup remove failed");
@@ -98,7 +109,7 @@ static int nvme_tcp(struct area *a)
 		ret = user_fail("can't connect to the target");
 	} else {
 		disk = disk_appears("/sys/class/nvme/nvme*/nvme*n1");
-		ret = disk ? transfers(a, disk) : user_fail("no disk appears");
+		ret = disk ? check_direct(a, disk) : user_fail("no disk appears");
 	}
 	if (sh("for c in /sys/class/nvme/nvme*/delete_controller; do"
 	       "  [ ! -e $c ] || echo 1 >$c; done;"
@@ -118,7 +129,7 @@ static int nbd(struct area *a)
 		return user_skip("no qemu-nbd");
 	if (sh("truncate -s 16M image && qemu-nbd -f raw -k $PWD/socket -c /dev/nbd0 image"))
 		return user_fail("qemu-nbd failed");
-	ret = transfers(a, "/dev/nbd0");
+	ret = check_direct(a, "/dev/nbd0");
 	if (sh("qemu-nbd -d /dev/nbd0"))
 		ret = ret ?: user_fail("qemu-nbd -d failed");
 	return ret;

@@ -19,21 +19,14 @@
 static int bounced_disk(struct area *a)
 {
 	unsigned long before, after;
-	char disk[PATH_MAX] = "";
-	glob_t found;
-	size_t i;
+	char *dir = find_disk("bounced"), disk[PATH_MAX];
 	int ret;
 
 	if (access("/sys/kernel/debug/swiotlb/io_tlb_used_hiwater", F_OK))
 		return user_skip("no bounce buffers");
-	glob("/sys/block/*/serial", 0, NULL, &found);
-	for (i = 0; i < found.gl_pathc && !*disk; i++)
-		if (!strcmp(read_str(found.gl_pathv[i]), "bounced"))
-			snprintf(disk, sizeof(disk), "/dev/%s",
-				 basename(dirname(found.gl_pathv[i])));
-	globfree(&found);
-	if (!*disk)
+	if (!dir)
 		return user_skip("no disk that calls itself bounced");
+	snprintf(disk, sizeof(disk), "/dev/%s", basename(dir));
 
 	/* Writing 0 resets it to what is in use. */
 	write_str("/sys/kernel/debug/swiotlb/io_tlb_used_hiwater", "0");
@@ -335,6 +328,17 @@ static bool all_held(size_t len)
 	return held == len / PAGE;
 }
 
+/* What was only read so far can be mapped for the device to write, too. */
+static char *map_and_read(int fd, size_t len)
+{
+	char *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	size_t at;
+
+	for (at = 0; mem != MAP_FAILED && at < len; at += 20 * MB)
+		FORCE_READ(mem[at]);
+	return mem;
+}
+
 /* All of the device's memory is mapped for DMA, as a VMM would do. */
 static int assigned(struct area *a, const struct way *way)
 {
@@ -348,7 +352,7 @@ static int assigned(struct area *a, const struct way *way)
 	if (ret)
 		return ret;
 	fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
-	mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	mem = map_and_read(fd, len);
 	if (mem == MAP_FAILED)
 		return user_fail("can't map /dev/dax0.0: %m");
 	ret = edu.way->map(&edu, mem, IOVA_LOW, low);
@@ -382,9 +386,10 @@ static int assigned_allowed(struct area *a, const struct way *way)
 #define ASSIGNED_LEN	(128 * MB)
 
 /* Assigned as well, and then only the device reaches the memory. */
-static int assign_and_unmap(struct edu *edu, const struct way *way)
+static int assign_and_unmap(void *arg)
 {
-	int fd, ret = edu_open(edu, way);
+	struct edu *edu = arg;
+	int fd, ret = edu_open(edu, edu->way);
 	char *mem;
 
 	if (ret)
@@ -423,24 +428,63 @@ pid_t unbind_that_waits(void)
 	return -1;
 }
 
+int unbind_and_kill(struct area *a, int (*start)(void *arg), bool (*again)(void *arg),
+		    void *arg)
+{
+	pid_t pid, vmm;
+	int p[2], ret;
+
+	if (pipe(p))
+		return user_fail("pipe: %m");
+	vmm = fork();
+	if (!vmm) {
+		ret = start(arg);
+		if (write(p[1], &ret, sizeof(ret)) != sizeof(ret) || ret)
+			_exit(1);
+		for (;;)
+			again(arg);
+	}
+	munmap(a->mem, a->len);
+	if (read(p[0], &ret, sizeof(ret)) != sizeof(ret))
+		ret = user_fail("no word of the process that uses the memory");
+	pid = ret ? -1 : unbind_that_waits();
+	kill(vmm, SIGKILL);
+	waitpid(vmm, NULL, 0);
+	if (pid < 0)
+		return ret ?: USER_FAIL;
+	return ends_well(pid) ? 0 : user_fail("unbind failed");
+}
+
+char *bind_and_map(size_t len)
+{
+	char *mem = MAP_FAILED;
+	int fd;
+
+	if (!write_str(DAX_DRIVER "bind", "dax0.0") && !pool_set("cache", 0)) {
+		fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+		mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		close(fd);
+	}
+	if (mem == MAP_FAILED)
+		user_note("can't bind or map it again: %m");
+	return mem;
+}
+
+static bool write_again(void *edu)
+{
+	return edu_dma(edu, EDU_BUFFER, IOVA_LOW + MB, EDU_TO_MEMORY);
+}
+
 /* With no process that could tell the owner of the next byte from the last */
 static int bound_again(struct edu *edu)
 {
 	size_t len = 4 * MB;
-	char *mem;
-	int fd;
+	char *mem = bind_and_map(len);
 
-	if (write_str(DAX_DRIVER "bind", "dax0.0") || pool_set("cache", 0))
-		return user_fail("can't bind again");
-	if (!edu)
-		return 0;
-	fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
-	mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
 	if (mem == MAP_FAILED)
-		return user_fail("can't map it again: %m");
+		return USER_FAIL;
 	memset(mem, 0x33, len);
-	if (!edu_dma(edu, EDU_BUFFER, IOVA_LOW + MB, EDU_TO_MEMORY))
+	if (!write_again(edu))
 		return user_fail("the device does not end its DMA");
 	if (!all_bytes(mem, len, 0x33))
 		return user_fail("the device wrote to somebody else's memory");
@@ -450,18 +494,18 @@ static int bound_again(struct edu *edu)
 /* The dax device is unbound before the memory is unmapped from the IOMMU. */
 static int assigned_unbound(struct area *a, const struct way *way)
 {
-	struct edu edu;
+	struct edu edu = { .way = way };
 	pid_t pid;
 	int ret;
 
 	munmap(a->mem, a->len);
-	ret = assign_and_unmap(&edu, way);
+	ret = assign_and_unmap(&edu);
 	if (ret)
 		return ret;
 	pid = unbind_that_waits();
 	if (pid < 0)
 		return USER_FAIL;
-	if (!edu_dma(&edu, EDU_BUFFER, IOVA_LOW + MB, EDU_TO_MEMORY))
+	if (!write_again(&edu))
 		return user_fail("the device does not end its DMA");
 	if (waitpid(pid, NULL, WNOHANG))
 		return user_fail("unbind did not wait");
@@ -477,31 +521,10 @@ static int assigned_unbound(struct area *a, const struct way *way)
 /* Nobody unmaps it: the process that assigned it is killed. */
 static int assigned_killed(struct area *a, const struct way *way)
 {
-	struct edu edu;
-	int p[2], ret;
-	pid_t pid, vmm;
+	struct edu edu = { .way = way };
 
-	munmap(a->mem, a->len);
-	if (pipe(p))
-		return user_fail("pipe: %m");
-	vmm = fork();
-	if (!vmm) {
-		ret = assign_and_unmap(&edu, way);
-		if (write(p[1], &ret, sizeof(ret)) != sizeof(ret))
-			_exit(1);
-		for (;;)
-			edu_dma(&edu, EDU_BUFFER, IOVA_LOW + MB, EDU_TO_MEMORY);
-	}
-	if (read(p[0], &ret, sizeof(ret)) != sizeof(ret))
-		return user_fail("no word of the process that assigns");
-	pid = ret ? -1 : unbind_that_waits();
-	kill(vmm, SIGKILL);
-	waitpid(vmm, NULL, 0);
-	if (pid < 0)
-		return ret ?: USER_FAIL;
-	if (!ends_well(pid))
-		return user_fail("unbind failed");
-	return bound_again(NULL);
+	return unbind_and_kill(a, assign_and_unmap, write_again, &edu) ?:
+	       bind_and_map(a->len) == MAP_FAILED ? USER_FAIL : 0;
 }
 
 /*

@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/if_alg.h>
 #include <linux/io_uring.h>
+#include <mntent.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <scsi/sg.h>
@@ -398,6 +399,12 @@ int check_transfers(struct area *a, const char *path, int flags, size_t unit,
 	return ret;
 }
 
+int check_direct(struct area *a, const char *path)
+{
+	return check_transfers(a, path, O_DIRECT, 512, transfer_psync) ?:
+	       check_transfers(a, path, O_DIRECT, 512, transfer_aio);
+}
+
 /* A disk in memory, with a queue that is polled */
 
 #define DISK	"/dev/tm_users"
@@ -493,8 +500,11 @@ static int disk_discard(struct area *a)
 
 /* File systems */
 
+/* What is made in the directory mnt for a check, and removed after it */
+typedef int (*on_fn)(struct area *a, check_fn check);
+
 static int on_fs(struct area *a, const char *fs, const char *mb, const char *mkfs,
-		 int (*test)(struct area *a))
+		 on_fn on, check_fn check)
 {
 	int ret;
 
@@ -510,34 +520,98 @@ static int on_fs(struct area *a, const char *fs, const char *mb, const char *mkf
 		ret = errno == ENODEV ? user_skip("no %s", fs) :
 					user_fail("can't mount %s: %m", fs);
 	else
-		ret = test(a);
+		ret = on(a, check);
 	umount2("mnt", 0);
 	nullb_remove("tm_users");
 	return ret;
 }
 
-static int direct_file(struct area *a)
+static int file_at(struct area *a, const char *path, check_fn check)
 {
-	int fd = open("mnt/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	if (ftruncate(fd, 8 * MB))
 		return user_fail("can't make a file: %m");
 	close(fd);
-	return check_transfers(a, "mnt/file", O_DIRECT, 512, transfer_psync) ?:
-	       check_transfers(a, "mnt/file", O_DIRECT, 512, transfer_aio);
+	return check(a, path);
+}
+
+static int on_file(struct area *a, check_fn check)
+{
+	return file_at(a, "mnt/file", check);
+}
+
+static int on_overlay(struct area *a, check_fn check)
+{
+	int ret;
+
+	if (sh("cd mnt && mkdir lower upper work merged"))
+		return user_fail("can't make directories");
+	if (mount("overlay", "mnt/merged", "overlay", 0,
+		  "lowerdir=mnt/lower,upperdir=mnt/upper,workdir=mnt/work"))
+		return errno == ENODEV ? user_skip("no overlayfs") :
+					 user_fail("can't mount overlayfs: %m");
+	ret = file_at(a, "mnt/merged/file", check);
+	umount2("mnt/merged", 0);
+	return ret;
+}
+
+/* The machine's own share with its host, the first that can be written */
+static int on_9p(struct area *a, check_fn check)
+{
+	FILE *f = setmntent("/proc/self/mounts", "r");
+	char path[PATH_MAX] = "";
+	struct mntent *ent;
+	int ret;
+
+	while (f && !*path && (ent = getmntent(f)))
+		if (!strcmp(ent->mnt_type, "9p") && hasmntopt(ent, "rw"))
+			snprintf(path, sizeof(path), "%s/transient_memmap_users.tmp",
+				 ent->mnt_dir);
+	if (f)
+		endmntent(f);
+	if (!*path)
+		return user_skip("no 9p that can be written");
+	ret = file_at(a, path, check);
+	unlink(path);
+	return ret;
+}
+
+/* QEMU's storage daemon serves one file, by libfuse. */
+static int on_fuse(struct area *a, check_fn check)
+{
+	int ret;
+
+	if (access("/dev/fuse", F_OK))
+		return user_skip("no fuse");
+	if (!have_program("qemu-storage-daemon"))
+		return user_skip("no qemu-storage-daemon");
+	if (sh("truncate -s 8M image; : >served;"
+	       " qemu-storage-daemon --daemonize --pidfile $PWD/pid"
+	       " --blockdev driver=file,node-name=n,filename=$PWD/image"
+	       " --export type=fuse,id=e,node-name=n,mountpoint=$PWD/served,writable=on"))
+		return user_fail("qemu-storage-daemon failed");
+	ret = check(a, "served");
+	if (sh("umount served; pid=$(cat pid); kill $pid;"
+	       " while [ -e /proc/$pid ]; do sleep 0.05; done"))
+		ret = ret ?: user_fail("qemu-storage-daemon stays");
+	return ret;
 }
 
 static int ext4_file(struct area *a)
 {
-	return on_fs(a, "ext4", "64", "mkfs.ext4", direct_file);
+	return on_fs(a, "ext4", "64", "mkfs.ext4", on_file, check_direct);
 }
 
 static int xfs_file(struct area *a)
 {
-	return on_fs(a, "xfs", "320", "mkfs.xfs", direct_file);
+	return on_fs(a, "xfs", "320", "mkfs.xfs", on_file, check_direct);
 }
 
-static int loop_over_file(struct area *a)
+static int file_on_9p(struct area *a) { return on_9p(a, check_direct); }
+static int file_on_fuse(struct area *a) { return on_fuse(a, check_direct); }
+
+static int on_loop(struct area *a, check_fn check)
 {
 	char dev[64], dio[PATH_MAX];
 	FILE *f;
@@ -556,8 +630,7 @@ static int loop_over_file(struct area *a)
 		/* If it can't, it does not say so. */
 		snprintf(dio, sizeof(dio), "/sys/block/%s/loop/dio", dev + 5);
 		ret = strcmp(read_str(dio), "1") ? user_fail("no direct I/O to the file") :
-		      check_transfers(a, dev, O_DIRECT, 512, transfer_psync) ?:
-		      check_transfers(a, dev, O_DIRECT, 512, transfer_aio);
+						   check(a, dev);
 	}
 	if (f)
 		pclose(f);
@@ -568,7 +641,7 @@ static int loop_over_file(struct area *a)
 
 static int loop_disk(struct area *a)
 {
-	return on_fs(a, "ext4", "64", "mkfs.ext4", loop_over_file);
+	return on_fs(a, "ext4", "64", "mkfs.ext4", on_loop, check_direct);
 }
 
 static int buffered_file(struct area *a)
@@ -600,19 +673,29 @@ static bool sectors_are_either(int fd, size_t len, int seed, int seed2)
 	return ok;
 }
 
-static long transfer_capped(transfer_fn by, int fd, bool write, void *buf, size_t len)
+/*
+ * The calls of FUSE and NFS may end where the memory of the first block does. Then the
+ * count has to be right, and the next call goes on.
+ */
+static long transfer_capped(transfer_fn by, int fd, bool write, char *buf, size_t len,
+			    bool may_be_short)
 {
 	unsigned long cap = pool_limit(DAX, "cap");
+	size_t done = 0;
 	long ret;
 
 	pool_set("cap", 1);
-	ret = by(fd, write, buf, len, 0);
+	do {
+		ret = by(fd, write, buf + done, len - done, done);
+		done += ret > 0 ? ret : 0;
+	} while (may_be_short && ret > 0 && done < len);
 	pool_set("cap", cap);
-	return ret;
+	return ret < 0 ? ret : (long)done;
 }
 
 /* The first error, or 0 */
-static int check_capped(struct area *a, int fd, int cached, transfer_fn by)
+static int check_halves(struct area *a, int fd, int cached, transfer_fn by,
+			bool may_be_short)
 {
 	/* What can be pinned ends in the middle of a cluster of 8 KiB. */
 	char *buf = a->mem + 4 * MB - 516 * KB;
@@ -622,7 +705,7 @@ static int check_capped(struct area *a, int fd, int cached, transfer_fn by)
 	if (!contents_put(cached, transfer_psync, len, 0, 1))
 		return user_fail("can't write from ordinary memory");
 	fill(buf, len, 2);
-	wrote = transfer_capped(by, fd, true, buf, len);
+	wrote = transfer_capped(by, fd, true, buf, len, may_be_short);
 	if (wrote >= 0 && wrote != (long)len)
 		return user_fail("%ld of %zu bytes were written", wrote, len);
 	if (!(wrote < 0 ? sectors_are_either(cached, len, 1, 2) :
@@ -632,31 +715,65 @@ static int check_capped(struct area *a, int fd, int cached, transfer_fn by)
 	if (!contents_put(cached, transfer_psync, len, 0, 3))
 		return user_fail("can't write from ordinary memory");
 	memset(buf, 0x3c, len);
-	got = transfer_capped(by, fd, false, buf, len);
+	got = transfer_capped(by, fd, false, buf, len, may_be_short);
 	if (got >= 0 && (got != (long)len || same(buf, len, 3) != len))
 		return user_fail("%ld of %zu bytes were read, %zu of them right", got,
 				 len, same(buf, len, 3));
 	return wrote < 0 ? wrote : got < 0 ? got : 0;
 }
 
-static int check_capped_path(struct area *a, const char *path)
+/* Another block is pinned for all the time, so nothing can be. */
+static int check_refused(struct area *a, int fd, int cached)
 {
+	char *buf = a->mem + 4 * MB;
+	long wrote, got;
+	int ret = 0;
+
+	if (!contents_put(cached, transfer_psync, PAGE, 0, 4))
+		return user_fail("can't write from ordinary memory");
+	if (!user_hold(a->mem))
+		return user_fail("can't pin a page");
+	wrote = transfer_capped(transfer_aio, fd, true, buf, PAGE, false);
+	got = transfer_capped(transfer_psync, fd, false, buf, PAGE, false);
+	user_let_go();
+	if (wrote != -ENOMEM || got != -ENOMEM)
+		ret = user_fail("refused, a write says %ld, a read %ld", wrote, got);
+	else if (!contents_are(cached, transfer_psync, PAGE, 0, 4))
+		ret = user_fail("a write that was refused wrote");
+	return ret;
+}
+
+static int check_cap(struct area *a, const char *path, bool may_be_short)
+{
+	static const transfer_fn by[] = { transfer_psync, transfer_aio };
 	int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
 	int cached = open(path, O_RDWR | O_CLOEXEC);
-	int i, ret = -ENOMEM;
+	int ret, worst, tries;
+	size_t i;
 
 	if (fd < 0 || cached < 0)
 		return user_fail("can't open %s: %m", path);
-	/* A machine under load may need more than a second to complete a part. */
-	for (i = 0; i < 3 && ret == -ENOMEM; i++)
-		ret = check_capped(a, fd, cached, transfer_psync);
-	if (!ret)
+	worst = check_refused(a, fd, cached);
+	for (i = 0; i < ARRAY_SIZE(by) && worst <= 0; i++) {
 		ret = -ENOMEM;
-	for (i = 0; i < 3 && ret == -ENOMEM; i++)
-		ret = check_capped(a, fd, cached, transfer_aio);
+		/* A machine under load may take a second to complete a part. */
+		for (tries = 0; tries < 3 && ret == -ENOMEM; tries++)
+			ret = check_halves(a, fd, cached, by[i], may_be_short);
+		worst = ret ?: worst;
+	}
 	close(fd);
 	close(cached);
-	return ret;
+	return worst;
+}
+
+int check_capped(struct area *a, const char *path)
+{
+	return check_cap(a, path, false);
+}
+
+static int check_capped_short(struct area *a, const char *path)
+{
+	return check_cap(a, path, true);
 }
 
 static int capped_disk(struct area *a)
@@ -666,31 +783,38 @@ static int capped_disk(struct area *a)
 	nullb_make("tm_users", "16", "10000");
 	if (access(DISK, F_OK))
 		return user_skip("no null_blk with configfs");
-	ret = check_capped_path(a, DISK);
+	ret = check_capped(a, DISK);
 	nullb_remove("tm_users");
 	return ret;
 }
 
-static int capped_file(struct area *a)
-{
-	close(open("mnt/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-	return check_capped_path(a, "mnt/file");
-}
-
 static int capped_ext4(struct area *a)
 {
-	return on_fs(a, "ext4", "64", "mkfs.ext4", capped_file);
+	return on_fs(a, "ext4", "64", "mkfs.ext4", on_file, check_capped);
 }
 
 static int capped_xfs(struct area *a)
 {
-	return on_fs(a, "xfs", "320", "mkfs.xfs", capped_file);
+	return on_fs(a, "xfs", "320", "mkfs.xfs", on_file, check_capped);
 }
 
 static int capped_vfat(struct area *a)
 {
-	return on_fs(a, "vfat", "64", "mkfs.vfat -s 16", capped_file);
+	return on_fs(a, "vfat", "64", "mkfs.vfat -s 16", on_file, check_capped);
 }
+
+static int capped_overlay(struct area *a)
+{
+	return on_fs(a, "ext4", "64", "mkfs.ext4", on_overlay, check_capped);
+}
+
+static int capped_loop(struct area *a)
+{
+	return on_fs(a, "ext4", "64", "mkfs.ext4", on_loop, check_capped);
+}
+
+static int capped_9p(struct area *a) { return on_9p(a, check_capped); }
+static int capped_fuse(struct area *a) { return on_fuse(a, check_capped_short); }
 
 /*
  * What each call says if its first page can't be pinned. ENOMEM tells an
@@ -780,6 +904,27 @@ static long beyond_zerocopy(char *p)
 	return n;
 }
 
+static long beyond_write(char *p)
+{
+	int fd = open(DISK, O_WRONLY | O_DIRECT | O_CLOEXEC);
+	long n = transfer_psync(fd, true, p, PAGE, 0);
+
+	close(fd);
+	return n;
+}
+
+static long beyond_registered(char *p)
+{
+	int fd = open(DISK, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	long n;
+
+	pool_set("longterm", 1);
+	n = transfer_fixed(fd, false, p, PAGE, 0);
+	pool_set("longterm", 0);
+	close(fd);
+	return n;
+}
+
 static const struct {
 	const char *call;
 	int err;
@@ -787,9 +932,11 @@ static const struct {
 	transfer_fn disk;
 } beyond[] = {
 	{ "read", -ENOMEM, .disk = transfer_psync },
+	{ "write", -ENOMEM, beyond_write },
 	{ "libaio", -ENOMEM, .disk = transfer_aio },
 	{ "io_uring", -ENOMEM, .disk = transfer_uring },
 	{ "io_uring, polled", -ENOMEM, .disk = transfer_polled },
+	{ "io_uring, registered", -ENOMEM, beyond_registered },
 	{ "vmsplice", -ENOMEM, beyond_vmsplice },
 	{ "AF_ALG", -ENOMEM, beyond_af_alg },
 	{ "process_vm_readv", -EFAULT, beyond_process_vm },
@@ -797,48 +944,53 @@ static const struct {
 	{ "MSG_ZEROCOPY", -EFAULT, beyond_zerocopy },
 };
 
-static int check_beyond(struct area *a, int fd)
+static int check_calls(struct area *a)
 {
-	char *p = a->mem + 4 * MB;
-	int ret = -ENOMEM;
+	int fd = open(DISK, O_RDWR | O_DIRECT | O_CLOEXEC), ret = -ENOMEM;
 	size_t i;
 	long n;
 
+	if (fd < 0)
+		return user_skip("no null_blk with configfs");
 	for (i = 0; i < ARRAY_SIZE(beyond); i++) {
-		n = beyond[i].by ? beyond[i].by(p) : beyond[i].disk(fd, false, p, PAGE, 0);
+		n = beyond[i].by ? beyond[i].by(a->mem) :
+				   beyond[i].disk(fd, false, a->mem, PAGE, 0);
 		if (n != beyond[i].err)
 			ret = user_fail("%s: %ld, not %d", beyond[i].call, n,
 					beyond[i].err);
 	}
+	close(fd);
 	return ret;
 }
 
-static int beyond_cap(struct area *a)
+static int beyond_calls(struct area *a)
 {
-	unsigned long cap = pool_limit(DAX, "cap");
-	int fd, ret;
+	int ret;
 
 	nullb_make("tm_users", "16", "10000");
-	fd = open(DISK, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (fd < 0)
-		return user_skip("no null_blk with configfs");
-	memset(a->mem, 1, PAGE);
-	if (user_hold(a->mem)) {
-		pool_set("cap", 1);
-		ret = check_beyond(a, fd);
-		pool_set("cap", cap);
-		user_let_go();
-	} else {
-		ret = user_fail("can't pin a page");
-	}
-	close(fd);
+	ret = beyond_cap(a, check_calls);
 	nullb_remove("tm_users");
+	return ret;
+}
+
+int beyond_cap(struct area *a, int (*run)(struct area *a))
+{
+	struct area rest = { a->mem + 2 * MB, a->len - 2 * MB };
+	unsigned long cap = pool_limit(DAX, "cap");
+	int ret;
+
+	if (!user_hold(a->mem))
+		return user_fail("can't pin a page");
+	pool_set("cap", 1);
+	ret = run(&rest);
+	pool_set("cap", cap);
+	user_let_go();
 	return ret;
 }
 
 /* Device mapper: targets that look at the data */
 
-static int on_dm(struct area *a, const char *table)
+static int on_dm(struct area *a, const char *table, check_fn check)
 {
 	int ret;
 
@@ -854,27 +1006,25 @@ static int on_dm(struct area *a, const char *table)
 	else if (sh("dd if=/dev/zero of=/dev/mapper/tm_users bs=1M count=8"))
 		ret = user_fail("can't write to the target");
 	else
-		ret = check_transfers(a, "/dev/mapper/tm_users", O_DIRECT, 512,
-				      transfer_psync) ?:
-		      check_transfers(a, "/dev/mapper/tm_users", O_DIRECT, 512,
-				      transfer_aio);
+		ret = check(a, "/dev/mapper/tm_users");
 	if (ret != USER_SKIP && sh("/sbin/dmsetup --noudevsync remove --retry tm_users"))
 		ret = ret ?: user_fail("dmsetup remove failed");
 	nullb_remove("tm_users");
 	return ret;
 }
 
-static int dm_crypt(struct area *a)
-{
-	/* The key is of no secret: 256 bits for xts(aes) */
-	return on_dm(a, "0 16384 crypt capi:xts(aes)-plain64 "
-		     "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f "
-		     "0 " DISK " 0");
-}
+/* The key is of no secret: 256 bits for xts(aes) */
+#define CRYPT	"0 16384 crypt capi:xts(aes)-plain64 " \
+		"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f " \
+		"0 " DISK " 0"
+
+static int dm_crypt(struct area *a) { return on_dm(a, CRYPT, check_direct); }
+static int capped_crypt(struct area *a) { return on_dm(a, CRYPT, check_capped); }
 
 static int dm_integrity(struct area *a)
 {
-	return on_dm(a, "0 16384 integrity " DISK " 0 4 D 1 internal_hash:sha256");
+	return on_dm(a, "0 16384 integrity " DISK " 0 4 D 1 internal_hash:sha256",
+		     check_direct);
 }
 
 /* SCSI: a disk that checks the protection information of what it gets */
@@ -1008,6 +1158,11 @@ static int scsi_bsg(struct area *a)
 	return scsi_commands(a, "bsg", transfer_bsg);
 }
 
+static int beyond_sg_io(struct area *a)
+{
+	return beyond_cap(a, scsi_sg_io);
+}
+
 const struct user io_users[] = {
 	{ "read(2), write(2), O_DIRECT", 0, PINS, NULL, disk_psync },
 	{ "preadv, pwritev, IOV_MAX pieces", 0, PINS, NULL, disk_vectored },
@@ -1024,17 +1179,25 @@ const struct user io_users[] = {
 	{ "read(2), write(2), page cache", 0, NO_PINS, "copied", buffered_file },
 	{ "file on ext4, O_DIRECT", 0, PINS, NULL, ext4_file },
 	{ "file on xfs, O_DIRECT", 0, PINS, NULL, xfs_file },
+	{ "file on 9p, O_DIRECT", 0, PINS, NULL, file_on_9p },
+	{ "file on FUSE, O_DIRECT", 0, PINS, NULL, file_on_fuse },
 	{ "loop, direct-io", 0, PINS, NULL, loop_disk },
-	{ "beyond the cap, nine calls", -ENOMEM, MAY_PIN, "some say EFAULT or EIO",
-	  beyond_cap },
+	{ "beyond the cap, 11 calls", -ENOMEM, MAY_PIN, "some say EFAULT or EIO",
+	  beyond_calls },
 	{ "cap of 1: disk", 0, PINS, NULL, capped_disk },
 	{ "cap of 1: ext4", 0, PINS, NULL, capped_ext4 },
 	{ "cap of 1: xfs", 0, PINS, NULL, capped_xfs },
 	{ "cap of 1: vfat", -ENOMEM, PINS, "data unharmed", capped_vfat },
+	{ "cap of 1: overlayfs", 0, PINS, NULL, capped_overlay },
+	{ "cap of 1: loop", 0, PINS, NULL, capped_loop },
+	{ "cap of 1: dm-crypt", 0, PINS, NULL, capped_crypt },
+	{ "cap of 1: 9p", -ENOMEM, PINS, "data unharmed", capped_9p },
+	{ "cap of 1: FUSE", 0, PINS, "may be short, goes on", capped_fuse },
 	{ "dm-crypt", 0, PINS, NULL, dm_crypt },
 	{ "dm-integrity", 0, PINS, NULL, dm_integrity },
 	{ "SCSI disk with T10 protection", 0, PINS, NULL, scsi_protected },
 	{ "SCSI disk, SG_IO", 0, PINS, NULL, scsi_sg_io },
+	{ "SCSI disk, SG_IO, beyond the cap", -ENOMEM, NO_PINS, NULL, beyond_sg_io },
 	{ "sg, direct", 0, PINS, NULL, scsi_sg },
 	{ "bsg", 0, PINS, NULL, scsi_bsg },
 	{}

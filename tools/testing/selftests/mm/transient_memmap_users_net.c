@@ -405,6 +405,12 @@ static int af_xdp(struct area *a)
 	return xdp_umem(a);
 }
 
+static int af_xdp_beyond(struct area *a)
+{
+	pool_set("longterm", 1);
+	return beyond_cap(a, xdp_umem);
+}
+
 /* Sends a frame out of the umem, in copy mode. */
 static int af_xdp_allowed(struct area *a)
 {
@@ -589,5 +595,7 @@ const struct user net_users[] = {
 	{ "AF_PACKET", 0, NO_PINS, "copied", af_packet },
 	{ "AF_XDP umem", -EOPNOTSUPP, NO_PINS, "long-term pin", af_xdp },
 	{ "AF_XDP umem, allowed", 0, PINS, "longterm is 1", af_xdp_allowed },
+	{ "AF_XDP umem beyond the cap", -ENOMEM, NO_PINS, "longterm is 1",
+	  af_xdp_beyond },
 	{}
 };

@@ -247,9 +247,16 @@ static int rdma_region_allowed(struct area *a)
 	return rdma_region(a);
 }
 
+static int rdma_region_beyond(struct area *a)
+{
+	return beyond_cap(a, rdma_region_allowed);
+}
+
 const struct user rdma_users[] = {
 	{ "RDMA memory region", -EOPNOTSUPP, NO_PINS, "long-term pin", rdma_region },
 	{ "RDMA READ and WRITE, allowed", 0, PINS, "longterm is 1",
 	  rdma_region_allowed },
+	{ "RDMA memory region beyond the cap", -ENOMEM, NO_PINS, "longterm is 1",
+	  rdma_region_beyond },
 	{}
 };

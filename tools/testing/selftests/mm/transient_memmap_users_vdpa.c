@@ -259,22 +259,15 @@ static int simulated_by_pa_allowed(struct area *a)
 /* On QEMU's disk that is called bounced, behind the IOMMU, by its driver for vDPA */
 static int on_iommu(struct area *a, int (*fn)(struct area *a))
 {
-	char path[PATH_MAX], link[PATH_MAX] = "", *pci;
-	glob_t found;
-	size_t i;
+	char path[PATH_MAX], link[PATH_MAX], *pci, *dir = find_disk("bounced");
 	int ret;
 
-	glob("/sys/block/*/serial", 0, NULL, &found);
-	for (i = 0; i < found.gl_pathc && !*link; i++)
-		if (!strcmp(read_str(found.gl_pathv[i]), "bounced")) {
-			snprintf(path, sizeof(path), "%s/device/..",
-				 dirname(found.gl_pathv[i]));
-			(void)!realpath(path, link);
-		}
-	globfree(&found);
-	pci = basename(link);
-	if (!*link || sh("test -e %s/iommu_group -a -e /sys/bus/pci/drivers/vp-vdpa", link))
+	if (dir)
+		snprintf(path, sizeof(path), "%s/device/..", dir);
+	if (!dir || !realpath(path, link) ||
+	    sh("test -e %s/iommu_group -a -e /sys/bus/pci/drivers/vp-vdpa", link))
 		return user_skip("no such disk, or no vp_vdpa, or no IOMMU: intel_iommu=on");
+	pci = basename(link);
 	if (sh("cd %s; echo vp-vdpa >driver_override; echo %s >driver/unbind;"
 	       "echo %s >/sys/bus/pci/drivers_probe;"
 	       "vdpa dev add name " NAME " mgmtdev pci/%s", link, pci, pci, pci))
@@ -314,8 +307,10 @@ static int blk_behind_iommu(struct area *a)
  * With the rings in other memory, which vhost pins. Then only the device reaches
  * what is held.
  */
-static int blk_with_other_rings(struct vdev *dev, struct area *a)
+static int blk_with_other_rings(void *arg)
 {
+	struct vdev *dev = arg;
+	struct area *a = dev->a;
 	int ret;
 
 	mmap(a->mem, 2 * MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
@@ -328,42 +323,42 @@ static int blk_with_other_rings(struct vdev *dev, struct area *a)
 	return ret;
 }
 
+/* The last of the transfers, again */
+static bool read_again(void *arg)
+{
+	struct vdev *dev = arg;
+
+	return blk_rw(dev, false, dev->a->mem + 50 * MB, MOST, 4 * MB);
+}
+
 /* What it wrote while unbind waited is in the memory, which nobody else had. */
 static int has_been_read(struct area *a)
 {
-	int fd, ret = 0;
-	char *mem;
+	char *mem = bind_and_map(a->len);
 
-	if (write_str(DAX_DRIVER "bind", "dax0.0") || pool_set("cache", 0))
-		return user_fail("can't bind again");
-	fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
-	mem = mmap(NULL, a->len, PROT_READ, MAP_SHARED, fd, 0);
-	close(fd);
 	if (mem == MAP_FAILED)
-		return user_fail("can't map it again: %m");
+		return USER_FAIL;
 	if (same(mem + 50 * MB, MOST, 4) != MOST)
-		ret = user_fail("byte %zu of the last read is wrong",
-				same(mem + 50 * MB, MOST, 4));
-	munmap(mem, a->len);
-	return ret;
+		return user_fail("byte %zu of the last read is wrong",
+				 same(mem + 50 * MB, MOST, 4));
+	return 0;
 }
 
 /* The dax device is unbound before the other one is closed. */
 static int blk_unbound(struct area *a)
 {
-	struct vdev dev;
+	struct vdev dev = { .a = a };
 	pid_t pid;
 	int ret;
 
-	ret = blk_with_other_rings(&dev, a);
+	ret = blk_with_other_rings(&dev);
 	if (ret)
 		goto out;
 	ret = USER_FAIL;
 	pid = unbind_that_waits();
 	if (pid < 0)
 		goto out;
-	/* The last of the transfers, again */
-	if (!blk_rw(&dev, false, a->mem + 50 * MB, MOST, 4 * MB))
+	if (!read_again(&dev))
 		user_note("the disk can't be read");
 	else if (waitpid(pid, NULL, WNOHANG))
 		user_note("unbind did not wait");
@@ -381,31 +376,10 @@ out:
 /* Nobody closes it: the process that opened it is killed. */
 static int blk_killed(struct area *a)
 {
-	struct vdev dev;
-	pid_t pid, vmm;
-	int p[2], ret;
+	struct vdev dev = { .a = a };
 
-	if (pipe(p))
-		return user_fail("pipe: %m");
-	vmm = fork();
-	if (!vmm) {
-		ret = blk_with_other_rings(&dev, a);
-		if (write(p[1], &ret, sizeof(ret)) != sizeof(ret))
-			_exit(1);
-		for (;;)
-			blk_rw(&dev, false, a->mem + 50 * MB, MOST, 4 * MB);
-	}
-	munmap(a->mem, a->len);
-	if (read(p[0], &ret, sizeof(ret)) != sizeof(ret))
-		return user_fail("no word of the process that opens it");
-	pid = ret ? -1 : unbind_that_waits();
-	kill(vmm, SIGKILL);
-	waitpid(vmm, NULL, 0);
-	if (pid < 0)
-		return ret ?: USER_FAIL;
-	if (!ends_well(pid))
-		return user_fail("unbind failed");
-	return has_been_read(a);
+	return unbind_and_kill(a, blk_with_other_rings, read_again, &dev) ?:
+	       has_been_read(a);
 }
 
 static int iommu_works(struct area *a)

@@ -6,10 +6,12 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <linux/fs.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/vhost.h>
+#include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_scsi.h>
@@ -22,8 +24,10 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -978,6 +982,260 @@ static int vsock_stream(struct area *a)
 	return 0;
 }
 
+/*
+ * vhost-user: a process of QEMU's serves the disk. It maps the memory by itself, and
+ * as a PC has it, with a hole.
+ */
+
+#define HOLE_START	(640 * KB)
+#define HOLE_END	(768 * KB)
+
+/* What the messages of the protocol are called */
+enum {
+	GET_FEATURES = 1, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 5,
+	SET_VRING_NUM = 8, SET_VRING_ADDR, SET_VRING_BASE,
+	SET_VRING_KICK = 12, SET_VRING_CALL
+};
+
+#define MESSAGE_VERSION	1
+
+struct message {
+	uint32_t request, flags, size;
+	union {
+		uint64_t u64;
+		struct vhost_vring_state state;
+		struct vhost_vring_addr addr;
+		struct {
+			uint32_t nr, padding;
+			struct {
+				uint64_t guest, size, user, offset;
+			} regions[2];
+		} memory;
+	};
+} __attribute__((packed));
+
+#define HEADER_LEN	offsetof(struct message, u64)
+
+static bool message_send(int sock, uint32_t request, const void *payload, size_t size,
+			 const int *fds, int nr_fds)
+{
+	char control[CMSG_SPACE(2 * sizeof(int))] = {};
+	struct message m = {
+		.request = request, .flags = MESSAGE_VERSION, .size = size,
+	};
+	struct iovec iov = { &m, HEADER_LEN + size };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *cmsg;
+
+	memcpy(&m.u64, payload, size);
+	if (nr_fds) {
+		msg.msg_control = control;
+		msg.msg_controllen = CMSG_SPACE(nr_fds * sizeof(int));
+		cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(nr_fds * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), fds, nr_fds * sizeof(int));
+	}
+	return sendmsg(sock, &msg, MSG_NOSIGNAL) == (ssize_t)iov.iov_len;
+}
+
+/* The number that is the answer, or -1. All messages before it have been handled. */
+static uint64_t message_ask(int sock, uint32_t request, const void *payload, size_t size)
+{
+	struct message m;
+
+	if (!message_send(sock, request, payload, size, NULL, 0) ||
+	    recv(sock, &m, HEADER_LEN + sizeof(m.u64), MSG_WAITALL) !=
+	    (ssize_t)(HEADER_LEN + sizeof(m.u64)))
+		return -1;
+	return m.u64;
+}
+
+static bool user_set_memory(int sock, struct area *a)
+{
+	unsigned long user = (unsigned long)a->mem;
+	struct message m = { .memory = { .nr = 2, .regions = {
+		{ 0, HOLE_START, user, 0 },
+		{ HOLE_END, a->len - HOLE_END, user + HOLE_END, HOLE_END },
+	} } };
+	int fds[2], dax = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	bool sent;
+
+	fds[0] = dax;
+	fds[1] = dax;
+	sent = message_send(sock, SET_MEM_TABLE, &m.memory, sizeof(m.memory), fds, 2);
+	close(dax);
+	return sent;
+}
+
+static bool user_set_queue(struct vdev *dev)
+{
+	struct vhost_vring_state num = { 0, RING }, base = { 0, 0 };
+	struct queue *q = &dev->queues[0];
+	struct vhost_vring_addr addr = {};
+	uint64_t index = 0;
+
+	memset(dev->a->mem, 0, RINGS_LEN);
+	memset(q, 0, sizeof(*q));
+	vring_init(&q->ring, RING, dev->a->mem, PAGE);
+	q->kick = eventfd(0, EFD_CLOEXEC);
+	q->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	addr.desc_user_addr = (unsigned long)q->ring.desc;
+	addr.avail_user_addr = (unsigned long)q->ring.avail;
+	addr.used_user_addr = (unsigned long)q->ring.used;
+	return message_send(dev->fd, SET_VRING_NUM, &num, sizeof(num), NULL, 0) &&
+	       message_send(dev->fd, SET_VRING_BASE, &base, sizeof(base), NULL, 0) &&
+	       message_send(dev->fd, SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0) &&
+	       message_send(dev->fd, SET_VRING_CALL, &index, sizeof(index), &q->call, 1) &&
+	       message_send(dev->fd, SET_VRING_KICK, &index, sizeof(index), &q->kick, 1);
+}
+
+/* The process, which will have a socket "socket" and a log "log"; or -1 */
+static pid_t user_blk_start(const char *disk)
+{
+	char blockdev[256];
+	pid_t pid;
+	int fd;
+
+	snprintf(blockdev, sizeof(blockdev),
+		 "driver=host_device,node-name=disk,filename=%s,cache.direct=on,aio=native",
+		 disk);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fd = open("log", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		dup2(fd, STDOUT_FILENO);
+		dup2(fd, STDERR_FILENO);
+		execlp("qemu-storage-daemon", "qemu-storage-daemon",
+		       "--blockdev", blockdev, "--export",
+		       "type=vhost-user-blk,id=export,node-name=disk,addr.type=unix,addr.path=socket,writable=on",
+		       NULL);
+		_exit(1);
+	}
+	return pid;
+}
+
+/* One request, @mem in one or two pieces: whether it ends well */
+static bool user_blk_request(struct vdev *dev, bool write, const struct iovec *mem,
+			     int nr, uint64_t sector)
+{
+	struct virtio_blk_outhdr *hdr = (void *)(dev->a->mem + RINGS_LEN);
+	char *status = (char *)(hdr + 1);
+	struct iovec iov[4] = { { hdr, sizeof(*hdr) } };
+
+	*hdr = (struct virtio_blk_outhdr) {
+		.type = write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN, .sector = sector,
+	};
+	*status = -1;
+	memcpy(iov + 1, mem, nr * sizeof(*mem));
+	iov[nr + 1] = (struct iovec) { status, 1 };
+	queue_post(dev, 0, iov, write ? nr + 1 : 1, nr + 2);
+	return queue_wait(dev, 0) >= 0 && *status == VIRTIO_BLK_S_OK;
+}
+
+/* The guest writes, and reads what the disk has been given meanwhile. */
+static int user_blk_at(struct vdev *dev, int disk, const struct iovec *mem, int nr,
+		       int seed)
+{
+	static char data[2][64 * KB];
+	size_t len[2] = { mem[0].iov_len, nr > 1 ? mem[1].iov_len : 0 };
+	int i;
+
+	for (i = 0; i < nr; i++)
+		fill(mem[i].iov_base, len[i], seed + i);
+	if (!user_blk_request(dev, true, mem, nr, seed * 8))
+		return user_fail("%d: can't write: %s", seed, read_str("log"));
+	ioctl(disk, BLKFLSBUF);
+	if (pread(disk, data[0], len[0], seed * PAGE) != (ssize_t)len[0] ||
+	    pread(disk, data[1], len[1], seed * PAGE + len[0]) != (ssize_t)len[1])
+		return user_fail("can't read the disk: %m");
+	for (i = 0; i < nr; i++)
+		if (same(data[i], len[i], seed + i) != len[i])
+			return user_fail("%d: the disk has something else", seed);
+
+	for (i = 0; i < nr; i++)
+		fill(data[i], len[i], seed + 100 + i);
+	if (pwrite(disk, data[0], len[0], seed * PAGE) != (ssize_t)len[0] ||
+	    pwrite(disk, data[1], len[1], seed * PAGE + len[0]) != (ssize_t)len[1] ||
+	    fsync(disk))
+		return user_fail("can't write to the disk: %m");
+	if (!user_blk_request(dev, false, mem, nr, seed * 8))
+		return user_fail("%d: can't read: %s", seed, read_str("log"));
+	for (i = 0; i < nr; i++)
+		if (same(mem[i].iov_base, len[i], seed + 100 + i) != len[i])
+			return user_fail("%d: the guest gets something else", seed);
+	return 0;
+}
+
+static int user_blk_connect(struct vdev *dev, struct area *a, pid_t pid)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = "socket" };
+	struct timeval timeout = { .tv_sec = 20 };
+	uint64_t features = 1ULL << VIRTIO_F_VERSION_1;
+	int i;
+
+	dev->a = a;
+	dev->iova = 0;
+	dev->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(dev->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	/* The process may be slow to start. */
+	for (i = 0; connect(dev->fd, (struct sockaddr *)&addr, sizeof(addr)); i++) {
+		if (i == 9000 || waitpid(pid, NULL, WNOHANG))
+			return user_fail("no back end: %s", read_str("log"));
+		usleep(10000);
+	}
+	if (!message_send(dev->fd, SET_OWNER, NULL, 0, NULL, 0) ||
+	    !message_send(dev->fd, SET_FEATURES, &features, sizeof(features), NULL, 0) ||
+	    !user_set_memory(dev->fd, a) ||
+	    message_ask(dev->fd, GET_FEATURES, NULL, 0) == (uint64_t)-1 ||
+	    !user_set_queue(dev))
+		return user_fail("the back end is not content: %s", read_str("log"));
+	return 0;
+}
+
+/* Requests at all ends of what the back end maps, and across those of entries */
+static int user_blk_requests(struct area *a, const char *path, pid_t pid)
+{
+	int disk = open(path, O_RDWR | O_CLOEXEC), ret;
+	const struct iovec at[][2] = {
+		{ { a->mem + HOLE_START - 64 * KB, 64 * KB } },
+		{ { a->mem + HOLE_END, 64 * KB } },
+		{ { a->mem + HOLE_START - 20 * KB, 20 * KB },
+		  { a->mem + HOLE_END, 64 * KB } },
+		{ { a->mem + 2 * MB - 20 * KB, 64 * KB } },
+		{ { a->mem + 4 * MB - 512, 1024 } },
+		{ { a->mem + a->len - 64 * KB, 64 * KB } },
+	};
+	struct vdev dev = { .fd = -1 };
+	unsigned int i;
+
+	ret = disk < 0 ? user_skip("no %s", path) : user_blk_connect(&dev, a, pid);
+	for (i = 0; !ret && i < ARRAY_SIZE(at); i++)
+		ret = user_blk_at(&dev, disk, at[i], at[i][1].iov_len ? 2 : 1, i + 1);
+	close(disk);
+	close(dev.fd);
+	return ret;
+}
+
+static int user_blk(struct area *a)
+{
+	pid_t pid;
+	int ret;
+
+	if (!have_program("qemu-storage-daemon"))
+		return user_skip("no qemu-storage-daemon");
+	nullb_make("tm_user", "16", "10000");
+	pid = user_blk_start("/dev/tm_user");
+	ret = user_blk_requests(a, "/dev/tm_user", pid);
+	if (!ret && *read_str("log"))
+		ret = user_fail("the back end says: %s", read_str("log"));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	nullb_remove("tm_user");
+	return ret;
+}
+
 /* Measured, not tested: nobody looks at the data, or there is none. */
 
 #define MEASURED	20000
@@ -1093,5 +1351,8 @@ const struct user vhost_users[] = {
 	{ "vhost-scsi, reset in flight", 0, PINS, NULL, scsi_reset_in_flight },
 	{ "vhost-scsi, killed in flight", 0, PINS, NULL, scsi_killed_in_flight },
 	{ "vhost-vsock", 0, NO_PINS, "copied", vsock_stream },
+	{ "vhost-user-blk, align 4 KiB", 0, PINS, NULL, user_blk, 4 * KB },
+	{ "vhost-user-blk, align 2 MiB", 0, PINS, NULL, user_blk, 2 * MB },
+	{ "vhost-user-blk, align 1 GiB", 0, PINS, NULL, user_blk, GB },
 	{}
 };
