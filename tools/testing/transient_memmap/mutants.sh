@@ -70,7 +70,7 @@ ranges_node cache.c s/alloc_pages_node(pool->nid, gfp, 0)/alloc_pages_node(0, gf
 kept_block_serves cache.c s/INIT_LIST_HEAD(&page->lru);//
 until_it_is_idle cache.c s/again |= pool_age(pool)/pool_age(pool)/
 ageing_takes_two cache.c s/return pool_live(pool) ||/return true ||/
-last_unpin_gives cache.c s/return pool_live(pool) ||/return/
+until_it_is_idle cache.c s/return pool_live(pool) ||/return/
 in_use_does_not_age cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
 prefers_those_in_use cache.c s/(which == DROP_COLD && folio_test_clear_referenced(folio)) ||//
 cache_limits cache.c s/excess = max(.*/excess = 0;/

@@ -328,17 +328,6 @@ static bool all_held(size_t len)
 	return held == len / PAGE;
 }
 
-/* What was only read so far can be mapped for the device to write, too. */
-static char *map_and_read(int fd, size_t len)
-{
-	char *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	size_t at;
-
-	for (at = 0; mem != MAP_FAILED && at < len; at += 20 * MB)
-		FORCE_READ(mem[at]);
-	return mem;
-}
-
 /* All of the device's memory is mapped for DMA, as a VMM would do. */
 static int assigned(struct area *a, const struct way *way)
 {
@@ -352,7 +341,7 @@ static int assigned(struct area *a, const struct way *way)
 	if (ret)
 		return ret;
 	fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
-	mem = map_and_read(fd, len);
+	mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (mem == MAP_FAILED)
 		return user_fail("can't map /dev/dax0.0: %m");
 	ret = edu.way->map(&edu, mem, IOVA_LOW, low);
