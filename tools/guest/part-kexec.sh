@@ -176,9 +176,9 @@ go_on() {
 	done
 	slice $first
 	answer 120 'io vda ok' >/dev/null || return
-	rounds=$(last_round)
-	echo "# round $rounds on the disk"
-	[ "$rounds" -gt "$(cat $kept/rounds)" ] && ! grep -aqE 'guest: io vda (bad|error)' "$con"
+	now_at=$(last_round)
+	echo "# round $now_at on the disk"
+	[ "$now_at" -gt "$(cat $kept/rounds)" ] && ! grep -aqE 'guest: io vda (bad|error)' "$con"
 }
 
 end_two() {
