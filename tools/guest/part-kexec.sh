@@ -40,12 +40,12 @@ bind_second() {
 }
 
 divides() {
-	echo transient >$dax_dev/memmap
+	echo transient >"$dax_dev/memmap"
 	on_a_host daxctl reconfigure-device -s 2G $first &&
 		on_a_host daxctl create-device -r 0 -s 1G &&
 		on_a_host daxctl enable-device $first && bind_second || return
 	for dev in $first $second; do
-		daxctl list -d $dev -M >$kept/$dev.json
+		daxctl list -d "$dev" -M >"$kept/$dev".json
 	done
 }
 
@@ -55,7 +55,7 @@ divides_again() {
 		on_a_host daxctl create-device --input $kept/$second.json &&
 		on_a_host daxctl enable-device $first && bind_second || return
 	for dev in $first $second; do
-		daxctl list -d $dev -M | cmp - $kept/$dev.json || { daxctl list -M | tr -d '\n '; return 1; }
+		daxctl list -d "$dev" -M | cmp - "$kept/$dev".json || { daxctl list -M | tr -d '\n '; return 1; }
 	done
 }
 
@@ -72,7 +72,7 @@ start_two() {
 # The first guest counts rounds on its disk, and both keep data in their memory.
 work() {
 	for dev in $second $first; do
-		slice $dev
+		slice "$dev"
 		answer 240 up >/dev/null && ask 60 keep 16 >/dev/null || return
 	done
 	order io vda 2
@@ -84,13 +84,13 @@ last_round() { since_mark 'io vda ok' | tail -n 1 | sed 's/.*round=//'; }
 save() {
 	date +%s >$kept/paused
 	for dev in $first $second; do
-		slice $dev
+		slice "$dev"
 		monitor stop
 		monitor migrate_set_capability x-ignore-shared on
 		monitor "migrate -d \"exec:cat >$kept/$dev.state\""
 		patiently 60 monitor_hears 'info migrate' 'Migration status: completed' ||
 			{ echo "it does not complete: $(tail -n 1 "$mon")"; return 1; }
-		kib=$(($(stat -c %s $kept/$dev.state) >> 10))
+		kib=$(($(stat -c %s "$kept/$dev".state) >> 10))
 		echo "# $dev: $kib KiB of state, of a guest of $ram MiB"
 		[ $kib -lt 4096 ] || return 1
 		kill -9 "$qemu"
@@ -115,7 +115,7 @@ print('$dev', s)" || return
 
 no_blocks_of_two() {
 	for dev in $first $second; do
-		slice $dev
+		slice "$dev"
 		patiently 5 dax_no_live || { echo "$dev: $(dax_pool live) blocks are live"; return 1; }
 	done
 	slice $first
@@ -137,7 +137,7 @@ is_the_next() {
 	[ "$(uname -r)" != "$(cat $kept/kernel)" ]
 }
 
-memory_is_as_it_was() { sums >sums && cmp sums $kept/sums; }
+memory_is_as_it_was() { sums >sums.now && cmp sums.now "$kept/sums"; }
 
 # restore NAME OPTION...: start a guest on its state.
 restore() {
@@ -168,7 +168,7 @@ start_two_again() {
 
 go_on() {
 	for dev in $first $second; do
-		slice $dev
+		slice "$dev"
 		patiently 120 monitor_hears 'info status' 'VM status: ' || return
 		monitor cont
 		ask 120 kept >/dev/null || return
@@ -183,7 +183,7 @@ go_on() {
 
 end_two() {
 	for dev in $first $second; do
-		slice $dev
+		slice "$dev"
 		end
 	done
 	slice $first
