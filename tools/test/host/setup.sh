@@ -54,7 +54,7 @@ ktap_check 'the guide has each message' guide_has_each_message
 nr=1
 machine late ''
 machine boot dax.memmap=transient
-# The firmware's image lies below 4 GiB, and there is an interrupt controller before it.
+# The firmware's image lies below 4 GiB, and what PCI devices have before it.
 export LAYOUT=''
 machine mem 'mem=4G dax.memmap=transient
-	dax_hmem.range=3G@4G,1G@8G,2M@1G,2M@0xffe00000,2M@0xfec00000,1G@6G,1G,2M@7E'
+	dax_hmem.range=3G@4G,1G@8G,2M@1G,2M@0xffe00000,2M@0xfea00000,1G@6G,1G,2M@7E'
