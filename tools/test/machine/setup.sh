@@ -43,7 +43,6 @@ io() {
 	DAX=$1 DISK=/dev/nullb0 SIZE=2M fio "$tools/bench/fio/psync.fio" >"$tmp/fio" 2>&1 ||
 		{ grep -m 1 fio: "$tmp/fio"; return 1; }
 }
-}
 
 unit_without_driver() { has_driver none && unit && transient && unit && transient; }
 
@@ -94,6 +93,8 @@ daxctl_there_and_back() {
 	daxctl reconfigure-device --mode=devdax --force dax0.0 || return
 	has_driver device_dax && as_before || return
 	unit && transient || return
+	# It does not do this if the kernel puts memory online by itself.
+	onlining offline
 	daxctl reconfigure-device --mode=system-ram dax0.0 || return
 	has_driver kmem && grown || return
 	unit && transient
