@@ -73,10 +73,11 @@ case $parts in
 *kexec*)
 	"$tools/vm/kernel.sh" next >"$out/next.log" 2>&1 || { tail -n 20 "$out/next.log" >&2; exit 1; }
 	next=$BUILD/out/next/arch/x86/boot/bzImage
+	set -- -a dax.memmap=transient
 	;;
+*) set -- ;;
 esac
 
-set --
 if [ "$parts" = tib ]; then
 	# This machine runs out of memory as it boots. Its log shows how.
 	"$tools/vm/vm.sh" -n -k "$kernel" -o "$out/static" -t 120 -b 1024 true >"$out/static.log" 2>&1 || :
