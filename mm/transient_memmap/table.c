@@ -76,10 +76,15 @@ static void remove_sections(unsigned long start, unsigned long end)
 static void set_states(unsigned long start, unsigned long end,
 		       enum transient_block_state state)
 {
-	for (; start < end; start += BIT(TRANSIENT_BLOCK_ORDER))
+	u8 *states = section_of(start)->state;
+	unsigned long pfn;
+
+	for (pfn = start; pfn < end; pfn += BIT(TRANSIENT_BLOCK_ORDER)) {
+		if (!block_index(pfn))
+			states = section_of(pfn)->state;
 		/* Pairs with pfn_block_state(): pins may come. */
-		smp_store_release(&section_of(start)->state[block_index(start)],
-				  state);
+		smp_store_release(&states[block_index(pfn)], state);
+	}
 }
 
 /**
@@ -102,7 +107,7 @@ int transient_memmap_check_range(const struct range *range, bool transient)
 	unsigned long start = PHYS_PFN(range->start);
 	unsigned long last = PHYS_PFN(range->end);
 	struct mem_section *ms;
-	unsigned long pfn;
+	unsigned long pfn, next;
 	bool shared;
 
 	if (transient &&
@@ -112,8 +117,7 @@ int transient_memmap_check_range(const struct range *range, bool transient)
 		       SUBSECTION_SIZE / SZ_1M);
 		return -EINVAL;
 	}
-	for (pfn = block_start(start); pfn <= last;
-	     pfn += BIT(TRANSIENT_BLOCK_ORDER)) {
+	for (pfn = block_start(start); pfn <= last; pfn = next) {
 		ms = __pfn_to_section(pfn);
 		shared = ms && rcu_access_pointer(ms->transient);
 		if (transient ? valid_section(ms) : shared) {
@@ -127,6 +131,9 @@ int transient_memmap_check_range(const struct range *range, bool transient)
 			       start, last, pfn);
 			return -EBUSY;
 		}
+		/* If nobody has a part of it, one look at a section will do. */
+		next = shared ? pfn + BIT(TRANSIENT_BLOCK_ORDER) :
+				SECTION_ALIGN_DOWN(pfn) + PAGES_PER_SECTION;
 	}
 	return 0;
 }

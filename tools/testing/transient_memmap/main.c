@@ -925,6 +925,13 @@ SMALL_CASE(section_has_one_kind_of_memmap)
 	mem_sections[4].has_memmap = false;
 	pin_and_unpin(SECTION(2));
 	unregister(pgmap);
+
+	/* Beside it, not only within it */
+	pgmap = register_range(SECTION(2), SECTION(1) / 2);
+	EXPECT_EQ(transient_memmap_check_range(&(struct range){
+			start + PFN_PHYS(SECTION(1)) - PAGE_SIZE,
+			start + PFN_PHYS(SECTION(1)) - 1 }, false), -EBUSY);
+	unregister(pgmap);
 }
 
 /* If this fails, GUP makes struct pages for MMIO. */
