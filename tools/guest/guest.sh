@@ -71,7 +71,8 @@ pack "$out/root" "$out/initramfs"
 next=''
 case $parts in
 *kexec*)
-	"$tools/vm/kernel.sh" next >"$out/next.log" 2>&1 || { tail -n 20 "$out/next.log" >&2; exit 1; }
+	"$tools/vm/kernel.sh" next >"$out/next.log" 2>&1 ||
+		die_with_log "$out/next.log" "the next kernel does not build"
 	next=$BUILD/out/next/arch/x86/boot/bzImage
 	set -- -a dax.memmap=transient
 	;;

@@ -37,10 +37,9 @@ machine() {
 	out=$BUILD/test/setup-vm-$1 rc=0
 	mkdir -p "$out"
 	attend "$tools/vm/vm.sh" -n -o "$out" -t 400 -a "vm.kmem=1 $2" \
-		sh "$tools/test/machine/setup.sh" "$1" >"$out.log" 2>&1
-	grep -v -e '^KTAP' -e '^1\.\.' "$out/stdout" |
-		awk -v nr="$nr" '/^(not )?ok / { sub(/ok [0-9]+/, "ok " ++nr) } { print }'
-	nr=$((nr + $(grep -c -E '^(not )?ok ' "$out/stdout")))
+		sh "$tools/test/machine/setup.sh" "$1" "$ktap_nr" >"$out.log" 2>&1
+	cat "$out/stdout"
+	ktap_nr=$((ktap_nr + $(grep -c -E '^(not )?ok ' "$out/stdout")))
 	grep '^vm.sh: note: ' "$out.log" >&2 || :
 	if [ "$rc" != 0 ]; then
 		tail -n 20 "$out.log" >&2
@@ -51,7 +50,6 @@ machine() {
 make_tmp
 ktap_plan 20
 ktap_check 'the guide has each message' guide_has_each_message
-nr=1
 machine late ''
 machine boot dax.memmap=transient
 # The firmware's image lies below 4 GiB, and what PCI devices have before it.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The host's setup.sh runs a part of this in each of its machines.
+# The host's setup.sh runs a part of this in each of its machines: it says which, and how
+# many results there are so far.
 set -eu
 
 tools=$(cd "$(dirname "$0")/../.." && pwd)
@@ -127,7 +128,7 @@ refused() {
 }
 
 gib=$(gib)
-ktap_plan 0
+ktap_nr=$2
 case $1 in
 late)
 	ktap_check 'the unit, kmem is not loaded, no driver' unit_without_driver
