@@ -27,10 +27,11 @@
 #define AGE_PERIOD	(HZ / 2)
 
 /*
- * Cached blocks that are looked at with the lock held; and by a pin that waits,
- * as others need some too
+ * Cached blocks that are looked at with the lock held. A pin that waits looks at
+ * up to two batches when it begins, and at one each RETRY_PERIOD: at less than
+ * 256 blocks before it is refused, as others need some too.
  */
-#define WALK_BATCH	64UL
+#define WALK_BATCH	20UL
 
 /* How often a pin that waits tries itself to get on, see pool_wait() */
 #define RETRY_PERIOD	(HZ / 10)

@@ -303,7 +303,7 @@ static void measure_refused(struct dev_pagemap *pgmap, unsigned long nr,
 }
 
 /*
- * Pins of other blocks, while all that may be live are idle: each 64th drops as
+ * Pins of other blocks, while all that may be live are idle: each 20th drops as
  * many, and waits for the worker. What that takes is part of the figure.
  */
 static void measure_at_cap(struct dev_pagemap *pgmap, unsigned long nr,

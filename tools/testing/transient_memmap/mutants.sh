@@ -31,7 +31,7 @@ waits_for_a_dying core.c s/pool_has_waiters() ? 0 : FREE_DELAY/FREE_DELAY/
 waits_for_a_dying core.c s/synchronize_rcu_expedited/synchronize_rcu/
 waits_for_a_dying cache.c s/^\ttransient_free_soon();//
 takes_idle_blocks cache.c s/pool_drop(pool, WALK_BATCH, DROP_IDLE)/1/
-gives_up_few cache.c s/WALK_BATCH\t64UL/WALK_BATCH\t512UL/
+gives_up_few cache.c s/WALK_BATCH\t20UL/WALK_BATCH\t512UL/
 idle_blocks_behind cache.c s/if (!list_empty(&w->list))$/if (0)/
 share_one_limit core.c s/pool_get_page(pool, deadline);/pool_get_page(pool, jiffies + POOL_TIMEOUT);/
 waits_for_the_flush core.c s/TASK_KILLABLE))/TASK_KILLABLE) \&\& 0)/
