@@ -189,9 +189,10 @@ wants() {
 }
 
 # plan ARGUMENT...: print the tests to run, as: kernel, name, limit, command. Those that
-# need no kernel come first and run while the kernels are built.
+# need no kernel come first and run while the kernels are built; those that are slowest
+# do not come last, when they would run alone.
 plan() {
-	for kernel in host own normal debug kcsan; do
+	for kernel in host own debug normal kcsan; do
 		grep '^[a-z]' "$list" | while read -r name set on limit command; do
 			wanted=$(wants "$name" "$set" "$on" "$@")
 			case $on in host | own) wanted=${wanted:+$on} ;; esac
@@ -204,7 +205,9 @@ plan() {
 }
 
 # Prints the kernels that the plan needs, in its order.
-to_build() { cut -d ' ' -f 1 "$tmp/plan" | sed -e '/host/d' -e 's/own/normal/' | uniq; }
+to_build() {
+	cut -d ' ' -f 1 "$tmp/plan" | sed -e '/host/d' -e 's/own/normal/' | awk '!seen[$0]++'
+}
 
 kernels='' asis=''
 out=$BUILD/test

@@ -138,7 +138,9 @@ case $image in
 esac
 [ -z "$big" ] || cpu=$cpu,phys-bits=46
 
-cmdline="console=ttyS0 root=root rootfstype=9p ro
+# no_timer_check: when QEMU gets little of the host's time, the kernel takes its timer
+# for broken and panics.
+cmdline="console=ttyS0 root=root rootfstype=9p ro no_timer_check
 	rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=262144
 	init=$tools/vm/init.sh vm.tools=$tools vm.build=$BUILD vm.shell=$shell
 	vm.modules=${image%/arch/x86/boot/bzImage}/root
