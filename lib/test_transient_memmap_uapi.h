@@ -147,4 +147,16 @@ struct tmemmap_read {
 #define TMEMMAP_UNPIN		_IOW('T', 0xd9, __u32)
 #define TMEMMAP_SET_LIMIT	_IOW('T', 0xda, struct tmemmap_limit)
 
+/*
+ * An offset in the file of lib/test_transient_memmap_vfio.c, the device of VFIO, is
+ * a way << TMEMMAP_VFIO_SHIFT and an IOVA. A transfer ends where a page does.
+ */
+#define TMEMMAP_VFIO_SHIFT	40
+
+enum {
+	TMEMMAP_VFIO_RW,	/* vfio_dma_rw() */
+	TMEMMAP_VFIO_PIN,	/* vfio_pin_pages() */
+	TMEMMAP_VFIO_KEEP,	/* the same, and it stays pinned until it is unmapped */
+};
+
 #endif /* _LIB_TEST_TRANSIENT_MEMMAP_UAPI_H */

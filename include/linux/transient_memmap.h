@@ -76,6 +76,8 @@ extern const char * const transient_memmap_stat_names[];
 bool vma_is_transient(const struct vm_area_struct *vma);
 bool pfn_is_transient(unsigned long pfn);
 bool transient_direct_map_owns(unsigned long pfn);
+bool transient_has_poison(unsigned long pfn, unsigned long nr);
+bool transient_memmap_in_use(unsigned long pfn);
 int transient_memmap_hold(unsigned long pfn, unsigned long nr);
 long transient_memmap_hold_user(struct mm_struct *mm, unsigned long addr,
 				unsigned long nr, bool write,
@@ -104,6 +106,16 @@ static inline bool pfn_is_transient(unsigned long pfn)
 }
 
 static inline bool transient_direct_map_owns(unsigned long pfn)
+{
+	return false;
+}
+
+static inline bool transient_has_poison(unsigned long pfn, unsigned long nr)
+{
+	return false;
+}
+
+static inline bool transient_memmap_in_use(unsigned long pfn)
 {
 	return false;
 }

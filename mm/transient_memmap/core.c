@@ -120,6 +120,7 @@ bool transient_has_poison(unsigned long pfn, unsigned long nr)
 	return !xa_empty(&poisoned_pfns) &&
 	       xa_find(&poisoned_pfns, &index, pfn + nr - 1, XA_PRESENT);
 }
+EXPORT_SYMBOL_GPL(transient_has_poison);
 
 static void block_set_state(struct transient_section *sec, unsigned long pfn,
 			    enum transient_block_state state)
@@ -145,8 +146,15 @@ static pte_t *block_pte(struct transient_section *sec, unsigned long pfn)
 	return sec->ptes + BLOCK_PTES * block_index(pfn);
 }
 
-/* The private page of a block that is mapped */
-static struct page *block_page(struct transient_section *sec, unsigned long pfn)
+/**
+ * block_page() - get the private page of a block
+ * @sec: its section
+ * @pfn: of the block, which is mapped
+ *
+ * Context: @sec->lock is held, or the caller keeps the block mapped.
+ * Return: the page.
+ */
+struct page *block_page(struct transient_section *sec, unsigned long pfn)
 {
 	return pte_page(ptep_get(block_pte(sec, pfn)));
 }

@@ -149,3 +149,4 @@ bool transient_direct_map_owns(unsigned long pfn)
 	sec = pfn_transient_section(pfn);
 	return sec && sec->direct;
 }
+EXPORT_SYMBOL_GPL(transient_direct_map_owns);

@@ -187,3 +187,66 @@ unsigned long transient_memmap_release(unsigned long pfn, unsigned long nr)
 	return done;
 }
 EXPORT_SYMBOL_GPL(transient_memmap_release);
+
+/* A pin, or only the pool? */
+static bool block_is_pinned(struct transient_section *sec, unsigned long pfn)
+	__must_hold(&sec->lock)
+{
+	struct folio *folio = page_folio(pfn_to_page(pfn));
+	struct transient_pool *pool = folio->pgmap->transient_pool;
+
+	guard(spinlock)(&pool->lock);
+	return folio_ref_count(folio) >
+	       !list_empty(&block_page(sec, pfn)->lru);
+}
+
+/**
+ * transient_memmap_in_use() - is any page of a block pinned or held?
+ * @pfn: any of its pages
+ *
+ * For a provider that gives memory from one owner to the next while the range
+ * stays registered. It first removes all entries that map the block, with
+ * unmap_mapping_range(), and has no access under way itself. From then on:
+ *
+ * - GUP's slow path, transient_memmap_hold() and whoever else looks at an entry
+ *   under the page table lock has its reference or its hold already, as zapping
+ *   the entry took that lock; or it finds no entry.
+ * - GUP-fast may have read the entry before, and take its reference now. It
+ *   reads the entry again after that, and drops the reference without having
+ *   touched the memory.
+ * - What populated the block without a lock, transient_memmap_faultin() and
+ *   gup_fast_fallback(), looks at the entry again likewise.
+ * - A caller that has pinned the block may hold it, and the reverse, before it
+ *   lets go. Each takes the section's lock for its hold, and so do we: if the
+ *   hold is not there yet, or not any more, then the pin is seen.
+ *
+ * So once this has said no, nobody reaches the memory before the provider maps
+ * it again. It may say yes because of a reference that is only looking; the
+ * provider asks again, later. The pool's own reference does not count, as it
+ * makes nobody reach the memory.
+ *
+ * Context: Any but interrupt context.
+ * Return: true if so; false also if @pfn is in no transient range.
+ */
+bool transient_memmap_in_use(unsigned long pfn)
+{
+	struct transient_section *sec;
+
+	guard(rcu)();
+	sec = pfn_transient_section(pfn);
+	if (!sec)
+		return false;
+	guard(spinlock)(&sec->lock);
+	if (sec->held[block_index(pfn)])
+		return true;
+	switch (sec->state[block_index(pfn)]) {
+	case BLOCK_POPULATING:
+		return true;
+	case BLOCK_LIVE:
+	case BLOCK_LIVE_POISONED:
+		return block_is_pinned(sec, block_start(pfn));
+	default:
+		return false;
+	}
+}
+EXPORT_SYMBOL_GPL(transient_memmap_in_use);

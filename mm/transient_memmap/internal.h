@@ -88,7 +88,7 @@ static inline unsigned long block_start(unsigned long pfn)
 }
 
 void transient_free_soon(void);
-bool transient_has_poison(unsigned long pfn, unsigned long nr);
+struct page *block_page(struct transient_section *sec, unsigned long pfn);
 
 /* cache.c */
 

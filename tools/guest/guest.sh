@@ -22,8 +22,10 @@ build/guest/PARTS.
   -k         print KTAP instead, with the drills (killed, crashed, unbound, ...), but
              without the comparison
   -K KERNEL  the kernel of both the machine and the guest, as for vm.sh -k
-  -j PARTS   run only these, of: boot,transient,static,drills,unbind,assigned,
-             backend,kexec
+  -j PARTS   run only these, of: boot,transient,guestramfs,static,drills,unbind,
+             assigned,backend,libvirt,kexec
+             guestramfs: its memory is a file of that file system
+             libvirt: domains of Debian's libvirt, on such files
              kexec: last, as it boots another kernel, which is built from the normal one
              tib: several guests, in a machine with 1 TiB of pageless memory
 USAGE
@@ -44,7 +46,8 @@ done
 if [ -z "$parts" ]; then
 	# It is done three times, because other load disturbs the clock, and the
 	# emulator gets faster.
-	parts=transient,static,transient,static,transient,static
+	round=transient,guestramfs,static
+	parts=$round,$round,$round
 	[ $accel = kvm ] || parts=transient,static
 	[ -z "$ktap" ] || parts=boot,transient,drills,unbind,assigned,backend
 fi

@@ -80,11 +80,14 @@ guest() {
 	qemu=$(cat "$fifo.pid" 2>/dev/null) || :
 }
 
+# This is the command line of a guest's kernel.
+#   - no_timer_check: when this machine gets little of its host's time, the kernel takes
+#     its timer for broken and panics.
+guest_cmdline='console=ttyS0 loglevel=5 panic=-1 no_timer_check 8250.nr_uarts=1 pty.legacy_count=0 null_blk.nr_devices=0 scsi_debug.add_host=0'
+
 # start NAME [OPTION ...]: start a guest, with these additional options of QEMU.
 #   - It has a CPU of the machine to itself, and its own CPU has no XSAVE: otherwise its
 #     kernel does not always survive TCG's emulation of SVM, on any memory.
-#   - no_timer_check: when this machine gets little of its host's time, the kernel takes
-#     its timer for broken and panics.
 #   - The doorbells of its devices are I/O ports. When KVM has to emulate an access to a
 #     device's memory while TCG's SVM says that an interrupt is being delivered, it gives
 #     up (internal error 3), and QEMU stops the guest. SeaBIOS would hang at a disk with
@@ -104,7 +107,7 @@ start() {
 		-nodefaults -no-user-config -display none \
 		-boot strict=on -global virtio-pci.modern-pio-notify=on \
 		-kernel "$IMAGE" -initrd "$INITRAMFS" \
-		-append "console=ttyS0 loglevel=5 panic=-1 no_timer_check 8250.nr_uarts=1 pty.legacy_count=0 null_blk.nr_devices=0 scsi_debug.add_host=0 ${job:-}" \
+		-append "$guest_cmdline ${job:-}" \
 		-serial stdio -monitor pipe:"$fifo" "$@" <>"$fifo.con" >"$con" 2>"$err" &
 	qemu=$!
 	echo "$qemu" >"$fifo.pid"
@@ -229,14 +232,22 @@ figure() { printf '%s\t%s\t%s\n' "$memory" "$1" "$2" >>"$figures"; }
 
 # bind static|transient [ALIGN [static|transient]]: bind the device, and note what is at
 # rest, and the KiB of tables that the kernel counts for the device in addition.
+# bind guestramfs [OPTIONS]: the same, and the guest's memory will be a file of a mount.
 bind() {
 	memory=$1
-	dax_bind "$@"
+	if [ "$1" = guestramfs ]; then
+		guests_mount "${2:-mode=0700}"
+		DAX=$guests
+	else
+		dax_bind "$@"
+		DAX=/dev/dax0.0
+	fi
 	rest=$(memmap_kib)
 	tables=$(($(dax_memmap_kib) - rest))
 }
 
 unbinds() {
+	! mountpoint -q "$guests" || umount "$guests"
 	dax_unbind
 	[ "$(memmap_kib)" = 0 ] || { echo "$(memmap_kib) KiB of memmap are left"; return 1; }
 }

@@ -49,6 +49,8 @@ back=''		# other processes in the background
 . "$tools/guest/part-kexec.sh"
 # shellcheck source=tools/guest/part-backend.sh
 . "$tools/guest/part-backend.sh"
+# shellcheck source=tools/guest/part-libvirt.sh
+. "$tools/guest/part-libvirt.sh"
 # shellcheck source=tools/guest/part-tib.sh
 . "$tools/guest/part-tib.sh"
 
@@ -66,8 +68,8 @@ step() { echo "|$*" >>list; }
 list_all() {
 	for part in $(echo "$1" | tr , ' '); do
 		case $part in
-		transient | static) part_io "$part" ;;
-		boot | drills | unbind | assigned | backend | kexec | tib) "part_$part" ;;
+		transient | guestramfs | static) part_io "$part" ;;
+		boot | drills | unbind | assigned | backend | kexec | libvirt | tib) "part_$part" ;;
 		*) echo "${0##*/}: no part $part" >&2; exit 2 ;;
 		esac
 		step took "$part"

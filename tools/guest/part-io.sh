@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2154	# Variables of lib.sh and machine.sh
-# Parts transient and static: the guest does the same I/O on both, by all of QEMU's and
-# vhost's paths.
+# Parts transient, guestramfs and static: the guest does the same I/O on each, by all of
+# QEMU's and vhost's paths.
 
 part_io() {
-	if [ "$1" = transient ]; then may=populates; else may=''; fi
+	if [ "$1" = static ]; then may=''; else may=populates; fi
 	step start_io "$1"
 	check 'boots' is_up
 	[ "$1" = static ] || check 'no blocks after boot' idle_after_boot
@@ -103,7 +103,7 @@ after() {
 	within 2 at_rest || :
 	kib=$(memmap_kib)
 	peak=$(cat peak)
-	if [ "$memory" = transient ]; then
+	if [ "$memory" != static ]; then
 		figure populated "$(dax_pool populated)"
 		# The pool sees a peak that the sampler may miss.
 		exact=$((rest + $(dax_pool peak) * 4))

@@ -3,7 +3,7 @@
 # Scripts that deal with the series and its base source this after tools/lib.sh.
 
 # These directories of the repository have the kernel files that the series adds.
-overlay_dirs='mm include lib Documentation tools/testing tools/mm'
+overlay_dirs='mm include lib fs Documentation tools/testing tools/mm'
 
 base_version() {
 	# shellcheck source=tools/series/base.version

@@ -11,7 +11,7 @@ dax_drv=/sys/bus/dax/drivers/device_dax
 dax_has_transient() { [ -e $dax_dev/memmap ]; }
 
 dax_unbind() {
-	[ ! -e $dax_dev/driver ] || echo dax0.0 >$dax_drv/unbind
+	[ ! -e $dax_dev/driver ] || echo dax0.0 >$dax_dev/driver/unbind
 }
 
 # dax_bind static|transient [ALIGN [static|transient]]: bind the device with this
@@ -26,6 +26,28 @@ dax_bind() {
 	echo dax0.0 >$dax_drv/bind
 	[ "$1" = static ] || dax_rest=$(dax_pool memmap_bytes)
 }
+
+guests=/run/guests
+guests_drv=/sys/bus/dax/drivers/guestramfs
+
+# guests_bind [static|transient]: have the device under guestramfs, with this direct map.
+guests_bind() {
+	dax_unbind
+	echo transient >$dax_dev/memmap
+	echo "${1:-static}" >$dax_dev/direct_map
+	echo dax0.0 >$guests_drv/new_id
+	dax_rest=$(dax_pool memmap_bytes)
+}
+
+# guests_mount OPTIONS [static|transient]: have it mounted at $guests.
+guests_mount() {
+	guests_bind "${2:-static}"
+	mkdir -p $guests
+	mount -t guestramfs -o "$1" dax0.0 $guests
+}
+
+# Prints how many blocks of 2 MiB are in use, those included that something pins.
+guests_used() { echo $(($(stat -f -c '%b - %f' $guests))); }
 
 # dax_pool NAME: print a statistic of the pool, or one of its limits.
 dax_pool() {

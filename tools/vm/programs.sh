@@ -20,7 +20,7 @@ build_programs() {
 	self=$linux/tools/testing/selftests
 	mkdir -p "$PROGRAMS"
 	build_headers
-	for prog in gup_test transient_memmap transient_memmap_stress \
+	for prog in gup_test guestramfs transient_memmap transient_memmap_stress \
 		transient_memmap_users; do
 		src=$self/mm/$prog.c
 		[ -e "$src" ] || continue

@@ -38,8 +38,9 @@ as /run/out, writable.
 With 7G the machine has 2.5 GiB of ordinary memory, 4 GiB that are soft-reserved
 at 4 GiB (/dev/dax0.0) and 512 MiB that belong to nobody at 8.25 GiB, for
 test_transient_memmap. /dev/vda is an empty disk of 1 GiB, /dev/nullb0 one
-that lives in memory, /dev/vdb one whose driver has to bounce all data. For VFIO,
-there is QEMU's educational device behind an IOMMU. LAYOUT= (empty or memmap=
+that lives in memory, /dev/vdb one whose driver has to bounce all data; nvme0
+appears with its module. For VFIO, there is QEMU's educational device behind an
+IOMMU. LAYOUT= (empty or memmap=
 options) replaces the layout.
 
 Environment: BUILD, LAYOUT, ACCEL (tcg, or kvm where it is known to work).
@@ -158,6 +159,7 @@ cmdline=$(printf '%s ' $cmdline)
 # These files are sparse.
 truncate -s 1G "$tmp/disk.raw"
 truncate -s 16M "$tmp/bounced.raw"
+truncate -s 16M "$tmp/nvme.raw"
 case ${ACCEL:-tcg} in
 kvm) accel="-accel kvm -smp $cpus" ;;
 tcg) accel="-accel tcg,thread=multi -smp $cpus" ;;
@@ -184,6 +186,8 @@ qemu() {
 		-device intel-iommu,intremap=off -device edu,dma_mask=0xffffffff \
 		-drive file="$tmp/bounced.raw",if=none,id=vdb,format=raw \
 		-device virtio-blk-pci,drive=vdb,serial=bounced,disable-legacy=on,iommu_platform=on \
+		-drive file="$tmp/nvme.raw",if=none,id=nvme,format=raw \
+		-device nvme,drive=nvme,serial=nvme \
 		-virtfs "$(share checkout "$checkout" readonly=on,)" \
 		-virtfs "$(share build "$BUILD" readonly=on,)" \
 		$extra "$@"

@@ -4,16 +4,19 @@
  * a table: whether it works or how it is refused, and whether struct pages were
  * made for it. Each row runs the real user and compares the data.
  *
- * usage: transient_memmap_users [-dl] [-t file] [-c file] [row ...]
- *        transient_memmap_users -m
+ * usage: transient_memmap_users [-dl] [-f memory] [-t file] [-c file] [row ...]
+ *        transient_memmap_users -m | -M
  *
  *   -d       with a transient direct map
+ *   -f memory  with this file of guestramfs, which has all of /dev/dax0.0's memory
+ *            from its start on, and without the rows that unbind that
  *   -l       list the rows
  *   -t file  write the table to this file, in Markdown
  *   -c file  fail unless this file has the same table, between the lines
  *            "<!-- begin users -->" and "<!-- end users -->"
  *   row      the beginning of a name: these rows only
  *   -m       measure instead, what vhost takes for I/O with /dev/dax0.0 as it is
+ *   -M       measure instead, what mapping it for DMA takes
  *
  * Run as root. The program binds /dev/dax0.0 with memmap transient; it makes the
  * disks, targets and network interfaces that it needs, and removes them.
@@ -44,6 +47,9 @@ struct outcome {
 };
 
 static struct outcome *outcome;
+
+/* The file that rows are given as /dev/dax0.0, or NULL */
+static const char *memory_file;
 
 void user_note(const char *fmt, ...)
 {
@@ -144,6 +150,11 @@ static void run_in_child(int (*run)(struct area *a))
 	mkdir(SCRATCH, 0700);
 	if (mount("tmpfs", SCRATCH, "tmpfs", 0, NULL) || chdir(SCRATCH)) {
 		outcome->ret = user_fail("no tmpfs: %m");
+		return;
+	}
+	if (memory_file &&
+	    mount(memory_file, "/dev/dax0.0", NULL, MS_BIND, NULL)) {
+		outcome->ret = user_fail("can't mount %s: %m", memory_file);
 		return;
 	}
 	fd = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
@@ -311,17 +322,25 @@ static bool has_table(const char *rows, const char *path)
 	return found;
 }
 
-static int measure(void)
+static int measure(int (*by)(struct area *a))
 {
-	run_in_child(vhost_measure);
+	run_in_child(by);
 	if (!outcome->ret)
 		return KSFT_PASS;
 	fprintf(stderr, "%s\n", outcome->note);
 	return outcome->ret == USER_SKIP ? KSFT_SKIP : KSFT_FAIL;
 }
 
+/* Of the device, so it is not for a file */
+static bool unbinds(const struct user *user)
+{
+	return user->why && !strncmp(user->why, "unbind waits", 12);
+}
+
 static bool selected(const struct user *user, char **names)
 {
+	if (memory_file && unbinds(user))
+		return false;
 	if (!*names)
 		return true;
 	for (; *names; names++)
@@ -330,12 +349,28 @@ static bool selected(const struct user *user, char **names)
 	return false;
 }
 
+/* Have the device as a row wants it. A file is as it is. */
+static bool bind_memory(size_t align)
+{
+	return memory_file || !dax_set_transient(align);
+}
+
+/* Where the file is mounted for each row: the device has no node now. */
+static bool place_for_file(void)
+{
+	int fd = open("/dev/dax0.0", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct user *const all[] = {
 		/* Lockdep has something to say of vhost-scsi, and is silent then. */
-		io_users, disk_users, gup_users, net_users, rdma_users, dma_users,
-		kvm_users, vdpa_users, vhost_users
+		io_users, nfs_users, disk_users, gup_users, net_users, rdma_users,
+		dma_users, kvm_users, vdpa_users, vhost_users
 	}, *user;
 	unsigned long cache, longterm;
 	const char *file = NULL, *wanted = NULL;
@@ -347,11 +382,15 @@ int main(int argc, char **argv)
 
 	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	while ((c = getopt(argc, argv, "dlmt:c:")) != -1) {
+	while ((c = getopt(argc, argv, "df:lmMt:c:")) != -1) {
 		if (c == 'd')
 			direct = true;
+		else if (c == 'f')
+			memory_file = optarg;
 		else if (c == 'm')
-			return measure();
+			return measure(vhost_measure);
+		else if (c == 'M')
+			return measure(dma_measure);
 		else if (c == 'l')
 			list = true;
 		else if (c == 't')
@@ -361,6 +400,8 @@ int main(int argc, char **argv)
 		else
 			return KSFT_FAIL;
 	}
+	if (memory_file && direct)
+		return KSFT_FAIL;
 	argv += optind;
 
 	for (i = 0; i < ARRAY_SIZE(all); i++)
@@ -377,12 +418,15 @@ int main(int argc, char **argv)
 		ksft_exit_skip("run me as root\n");
 	if (access(DAX "memmap", F_OK))
 		ksft_exit_skip("no dax0.0 with a memmap attribute\n");
-	dax_save();
+	if (memory_file && !place_for_file())
+		ksft_exit_fail_msg("/dev/dax0.0: %m\n");
+	if (!memory_file)
+		dax_save();
 	if (direct && access(DAX "direct_map", F_OK))
 		ksft_exit_skip("dax0.0 has no direct_map attribute\n");
 	if (direct && dax_set_direct_map("transient"))
 		ksft_exit_fail_msg("direct_map can't be set\n");
-	if (dax_set_transient(2 * MB))
+	if (!bind_memory(2 * MB))
 		ksft_exit_fail_msg("dax0.0 can't be bound with memmap transient\n");
 	if (direct && strcmp(read_str(DAX "direct_map"), "transient"))
 		ksft_exit_fail_msg("the direct map is static\n");
@@ -395,7 +439,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < ARRAY_SIZE(all); i++)
 		for (user = all[i]; user->name; user++)
 			if (selected(user, argv)) {
-				if (dax_set_transient(user->align ?: 2 * MB))
+				if (!bind_memory(user->align ?: 2 * MB))
 					ksft_exit_fail_msg("dax0.0 can't be bound\n");
 				pool_set("cache", 0);
 				pool_set("longterm", 0);
@@ -407,6 +451,8 @@ int main(int argc, char **argv)
 	if (direct && dax_set_direct_map("static"))
 		ksft_print_msg("direct_map stays transient\n");
 	dax_restore();
+	if (memory_file)
+		unlink("/dev/dax0.0");
 
 	print_table(rows, stdout, "# ");
 	if (file) {

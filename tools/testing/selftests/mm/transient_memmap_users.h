@@ -36,7 +36,7 @@ struct user {
 #define SCRATCH		"/tmp/transient_memmap_users"
 
 /* Each ends with an entry that has no name. */
-extern const struct user io_users[], disk_users[], gup_users[], net_users[],
+extern const struct user io_users[], disk_users[], nfs_users[], gup_users[], net_users[],
 	rdma_users[], vhost_users[], vdpa_users[], dma_users[], kvm_users[];
 
 /*
@@ -44,6 +44,12 @@ extern const struct user io_users[], disk_users[], gup_users[], net_users[],
  * transfers, microseconds. Returns 0, USER_FAIL or USER_SKIP.
  */
 int vhost_measure(struct area *a);
+
+/*
+ * Prints what mapping 1 GiB for DMA takes: a way, a kind of memory, microseconds to map
+ * and to unmap. Returns 0, USER_FAIL or USER_SKIP.
+ */
+int dma_measure(struct area *a);
 
 void user_note(const char *fmt, ...) __printf(1, 2);
 
@@ -107,6 +113,10 @@ typedef long (*transfer_fn)(int fd, bool write, void *buf, size_t len, off_t off
 int check_transfers(struct area *a, const char *path, int flags, size_t unit,
 		    transfer_fn transfer);
 
+/* The same, of a node for commands, with what arrives seen by the disk that it has */
+int check_other_way(struct area *a, const char *path, const char *disk,
+		    transfer_fn transfer);
+
 /* A check of @path, a disk or a file that may be overwritten */
 typedef int (*check_fn)(struct area *a, const char *path);
 
@@ -130,7 +140,7 @@ struct iovec;
 
 /*
  * One request by an io_uring of its own, with a buffer registered if @fixed is
- * not NULL: the result, or -errno
+ * not NULL: the result, or -errno. @sqe has 128 bytes if @flags say so.
  */
 long uring_request(int flags, const struct io_uring_sqe *sqe, const struct iovec *fixed);
 

@@ -4,6 +4,7 @@
 #include <glob.h>
 #include <libgen.h>
 #include <linux/iommufd.h>
+#include <linux/memfd.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <signal.h>
@@ -11,8 +12,10 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "transient_memmap_users.h"
+#include "../../../../lib/test_transient_memmap_uapi.h"
 #include "vm_util.h"
 
 /* A disk whose driver has to bounce everything, as QEMU's vm.sh names it */
@@ -661,6 +664,249 @@ static int ioas_limited(struct area *a)
 	return ret;
 }
 
+/* What a device's memory of 1 GiB takes to be mapped for DMA, and to be unmapped */
+
+#define MEASURED	5
+
+static double microseconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
+}
+
+/* The shortest of all, after one that is not measured */
+static int measure_way(const char *name, const char *memory, const struct way *way, char *mem)
+{
+	double start, mapped, done, map = 1e12, unmap = 1e12;
+	struct edu edu;
+	int i, ret;
+
+	ret = edu_open(&edu, way);
+	for (i = 0; i <= MEASURED && !ret; i++) {
+		start = microseconds();
+		ret = way->map(&edu, mem, IOVA_HIGH, GB);
+		mapped = microseconds();
+		if (ret)
+			return user_fail("%s, %s: %s", name, memory, strerror(-ret));
+		if (!way->unmap(&edu, IOVA_HIGH, GB))
+			return user_fail("%s, %s: can't unmap: %m", name, memory);
+		done = microseconds();
+		if (i && mapped - start < map)
+			map = mapped - start;
+		if (i && done - mapped < unmap)
+			unmap = done - mapped;
+	}
+	if (!ret)
+		printf("%s\t%s\t%.0f\t%.0f\n", name, memory, map, unmap);
+	edu_close(&edu);
+	return ret;
+}
+
+int dma_measure(struct area *a)
+{
+	int dax = open("/dev/dax0.0", O_RDWR | O_CLOEXEC);
+	int huge = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_1GB);
+	const struct {
+		const char *name;
+		char *mem;
+	} memory[] = {
+		{ "hugetlb, 1 GiB", ftruncate(huge, GB) ? MAP_FAILED :
+		  mmap(NULL, GB, PROT_READ | PROT_WRITE, MAP_SHARED, huge, 0) },
+		{ "device-dax, as it is bound",
+		  mmap(NULL, GB, PROT_READ | PROT_WRITE, MAP_SHARED, dax, 0) },
+	};
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; i < ARRAY_SIZE(memory) && !ret; i++) {
+		if (memory[i].mem == MAP_FAILED)
+			return user_skip("no %s: hugepagesz=1G hugepages=1", memory[i].name);
+		memory[i].mem[0] = 1;
+		ret = measure_way("type1", memory[i].name, &type1, memory[i].mem) ?:
+		      measure_way("iommufd", memory[i].name, &cdev, memory[i].mem);
+	}
+	return ret;
+}
+
+/*
+ * A device without hardware, as a mediated device is: lib/test_transient_memmap_vfio.c.
+ * It asks VFIO for pages, or to copy.
+ */
+
+#define MDEV		"test_transient_memmap_vfio"
+#define MDEV_DIR	"/sys/devices/faux/" MDEV
+#define MDEV_LEN	(4 * MB)
+
+static int mdev_open(struct edu *dev, const struct way *way, struct area *a)
+{
+	int ret;
+
+	*dev = (struct edu) { .way = way, .group = -1 };
+	if (sh("modprobe " MDEV) || access(MDEV_DIR, F_OK))
+		return user_skip("no " MDEV);
+	ret = way->open(dev, MDEV_DIR, MDEV);
+	if (!ret && dev->fd < 0)
+		ret = user_fail("no device: %m");
+	return ret ?: way->map(dev, a->mem, IOVA_LOW, MDEV_LEN);
+}
+
+static void mdev_close(struct edu *dev)
+{
+	edu_close(dev);
+	sh("modprobe -r " MDEV);
+}
+
+/* Through the device, to or from the middle of a page and on into the next block */
+static long mdev_transfer(struct edu *dev, uint64_t how, bool write, char *buf, size_t len,
+			  uint64_t at)
+{
+	uint64_t pos = how << TMEMMAP_VFIO_SHIFT | (IOVA_LOW + at);
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < len) {
+		n = write ? pwrite(dev->fd, buf + done, len - done, pos + done) :
+			    pread(dev->fd, buf + done, len - done, pos + done);
+		if (n <= 0)
+			return n ? -errno : (long)done;
+		done += n;
+	}
+	return done;
+}
+
+static int check_mdev(struct edu *dev, struct area *a, uint64_t how)
+{
+	const size_t at = 2 * MB - 5000, len = 10000;
+	char buf[10000];
+	long n;
+
+	fill(a->mem + at, len, 1);
+	n = mdev_transfer(dev, how, false, buf, len, at);
+	if (n < 0)
+		return n;
+	if (n != (long)len || same(buf, len, 1) != len)
+		return user_fail("%ld bytes were read, %zu of them right", n,
+				 same(buf, len, 1));
+	fill(buf, len, 2);
+	memset(a->mem + at - PAGE, 0, len + 2 * PAGE);
+	n = mdev_transfer(dev, how, true, buf, len, at);
+	if (n < 0)
+		return n;
+	if (n != (long)len || same(a->mem + at, len, 2) != len)
+		return user_fail("%ld bytes were written, %zu of them right", n,
+				 same(a->mem + at, len, 2));
+	if (!all_bytes(a->mem + at - PAGE, PAGE, 0) || !all_bytes(a->mem + at + len, PAGE, 0))
+		return user_fail("bytes beside those written changed");
+	return 0;
+}
+
+static int mdev_by(struct area *a, const struct way *way, uint64_t how)
+{
+	struct edu dev;
+	int ret;
+
+	ret = mdev_open(&dev, way, a) ?: check_mdev(&dev, a, how);
+	mdev_close(&dev);
+	return ret;
+}
+
+static int mdev(struct area *a, const struct way *way)
+{
+	return mdev_by(a, way, TMEMMAP_VFIO_PIN);
+}
+
+static int mdev_copies(struct area *a, const struct way *way)
+{
+	return mdev_by(a, way, TMEMMAP_VFIO_RW);
+}
+
+/* And a page that stays pinned until it is unmapped */
+static int mdev_allowed(struct area *a, const struct way *way)
+{
+	struct edu dev;
+	char c = 7;
+	int ret;
+
+	pool_set("longterm", 1);
+	ret = mdev_open(&dev, way, a) ?: check_mdev(&dev, a, TMEMMAP_VFIO_PIN);
+	if (!ret && !pool_becomes("live", 0))
+		ret = user_fail("%lu blocks are live", pool_get("live"));
+	if (!ret && mdev_transfer(&dev, TMEMMAP_VFIO_KEEP, true, &c, 1, 3 * MB) != 1)
+		ret = user_fail("can't pin a page: %m");
+	if (!ret && (a->mem[3 * MB] != 7 || pool_get("live") != 1))
+		ret = user_fail("%lu blocks are live, not 1", pool_get("live"));
+	if (!ret && !way->unmap(&dev, IOVA_LOW, MDEV_LEN))
+		ret = user_fail("can't unmap: %m");
+	if (!ret && !pool_becomes("live", 0))
+		ret = user_fail("what was unmapped stays live");
+	mdev_close(&dev);
+	return ret;
+}
+
+/*
+ * VMCI's queue pairs, which a VMM gives the memory for: pinned for as long as they
+ * live, by a driver that does not say FOLL_LONGTERM. So nothing but the cap limits it.
+ */
+
+#define VMCI_INIT_CONTEXT	_IO(7, 0xa0)
+#define VMCI_VERSION2		_IO(7, 0xa7)
+#define VMCI_QUEUEPAIR_ALLOC	_IO(7, 0xa8)
+#define VMCI_NO_MEM		(-3)
+#define VMCI_CREATED		4
+
+struct vmci_queue_pair {
+	uint32_t context, resource;
+	uint32_t peer, flags;
+	uint64_t produce_size, consume_size;
+	uint64_t va, pages;
+	int32_t result;
+	uint32_t version;
+};
+
+/* The two queues, each with a page that describes it, have half a block each. */
+static int vmci_pair(struct area *a, int fd)
+{
+	struct {
+		uint32_t context, flags;
+	} init = { .context = 5 };
+	struct vmci_queue_pair pair = {
+		.resource = 1024, .peer = 2 /* the host */,
+		.produce_size = MB - PAGE, .consume_size = MB - PAGE,
+		.va = (unsigned long)a->mem, .pages = 2 * MB / PAGE,
+	};
+	int version = 11 << 16;
+
+	if (ioctl(fd, VMCI_VERSION2, &version) < 0 || ioctl(fd, VMCI_INIT_CONTEXT, &init))
+		return user_fail("no context of VMCI: %m");
+	pair.context = init.context;
+	memset(a->mem, 0, 2 * MB);
+	if (ioctl(fd, VMCI_QUEUEPAIR_ALLOC, &pair))
+		return user_fail("VMCI: %m");
+	if (pair.result == VMCI_NO_MEM)
+		return -ENOMEM;
+	if (pair.result != VMCI_CREATED)
+		return user_fail("VMCI says %d", pair.result);
+	return pool_get("live") == 1 ? 0 :
+	       user_fail("%lu blocks are live, not 1", pool_get("live"));
+}
+
+static int vmci(struct area *a)
+{
+	int fd, ret;
+
+	sh("modprobe vmw_vmci");
+	fd = open("/dev/vmci", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return user_skip("no VMCI");
+	ret = vmci_pair(a, fd);
+	close(fd);
+	return ret;
+}
+
+static int vmci_beyond(struct area *a) { return beyond_cap(a, vmci); }
+
 #define BY(way, test)	static int test##_by_##way(struct area *a) \
 			{ return test(a, &(way)); }
 BY(type1, assigned)
@@ -674,6 +920,12 @@ BY(cdev, assigned_killed)
 BY(compat, assigned)
 BY(compat, assigned_unbound)
 BY(compat, assigned_killed)
+BY(type1, mdev)
+BY(type1, mdev_allowed)
+BY(type1, mdev_copies)
+BY(cdev, mdev)
+BY(cdev, mdev_allowed)
+BY(cdev, mdev_copies)
 
 const struct user dma_users[] = {
 	{ "disk behind bounce buffers", 0, PINS, NULL, bounced_disk },
@@ -703,5 +955,13 @@ const struct user dma_users[] = {
 	  assigned_unbound_by_compat },
 	{ "iommufd, compat, killed", 0, NO_PINS, "unbind waits for the exit",
 	  assigned_killed_by_compat },
+	{ "VFIO mdev, type1", -EOPNOTSUPP, NO_PINS, "long-term pin", mdev_by_type1 },
+	{ "VFIO mdev, type1, allowed", 0, PINS, "longterm is 1", mdev_allowed_by_type1 },
+	{ "VFIO mdev, type1, vfio_dma_rw", 0, NO_PINS, "copied", mdev_copies_by_type1 },
+	{ "VFIO mdev, iommufd", -EOPNOTSUPP, NO_PINS, "long-term pin", mdev_by_cdev },
+	{ "VFIO mdev, iommufd, allowed", 0, PINS, "longterm is 1", mdev_allowed_by_cdev },
+	{ "VFIO mdev, iommufd, vfio_dma_rw", 0, MAY_PIN, "copied", mdev_copies_by_cdev },
+	{ "VMCI queue pair", 0, PINS, "for good, without FOLL_LONGTERM", vmci },
+	{ "VMCI queue pair beyond the cap", -ENOMEM, NO_PINS, NULL, vmci_beyond },
 	{}
 };

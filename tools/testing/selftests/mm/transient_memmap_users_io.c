@@ -103,7 +103,7 @@ long uring_request(int flags, const struct io_uring_sqe *sqe, const struct iovec
 	sq_tail = (unsigned int *)(rings + p.sq_off.tail);
 	cq_head = (unsigned int *)(rings + p.cq_off.head);
 	cq_tail = (unsigned int *)(rings + p.cq_off.tail);
-	*sqes = *sqe;
+	memcpy(sqes, sqe, sizeof(*sqe) << !!(flags & IORING_SETUP_SQE128));
 	__atomic_store_n(sq_tail, *sq_tail + 1, __ATOMIC_RELEASE);
 	/* A second completion may tell when the memory is free again. */
 	while (more && ret >= 0) {
@@ -115,7 +115,7 @@ long uring_request(int flags, const struct io_uring_sqe *sqe, const struct iovec
 		submit = 0;
 		while (*cq_head != __atomic_load_n(cq_tail, __ATOMIC_ACQUIRE)) {
 			cqe = (struct io_uring_cqe *)(rings + p.cq_off.cqes) +
-			      *cq_head % p.cq_entries;
+			      ((*cq_head % p.cq_entries) << !!(flags & IORING_SETUP_CQE32));
 			more = cqe->flags & IORING_CQE_F_MORE;
 			if (!(cqe->flags & IORING_CQE_F_NOTIF))
 				ret = cqe->res;
@@ -399,6 +399,25 @@ int check_transfers(struct area *a, const char *path, int flags, size_t unit,
 	return ret;
 }
 
+int check_other_way(struct area *a, const char *path, const char *disk,
+		    transfer_fn transfer)
+{
+	struct way way = {
+		.fd = open(path, O_RDWR | O_CLOEXEC),
+		.by = transfer,
+		.fd2 = open(disk, O_RDWR | O_CLOEXEC),
+		.by2 = transfer_psync,
+	};
+	int ret;
+
+	if (way.fd < 0 || way.fd2 < 0)
+		return user_fail("can't open %s: %m", path);
+	ret = check_way(a, &way, 512);
+	close(way.fd);
+	close(way.fd2);
+	return ret;
+}
+
 int check_direct(struct area *a, const char *path)
 {
 	return check_transfers(a, path, O_DIRECT, 512, transfer_psync) ?:
@@ -608,6 +627,34 @@ static int xfs_file(struct area *a)
 	return on_fs(a, "xfs", "320", "mkfs.xfs", on_file, check_direct);
 }
 
+/* Pages only: it does the rest through the page cache. */
+static int check_pages(struct area *a, const char *path)
+{
+	return check_transfers(a, path, O_DIRECT, PAGE, transfer_psync) ?:
+	       check_transfers(a, path, O_DIRECT, PAGE, transfer_aio);
+}
+
+/* Without copy on write, it has no checksums either. */
+static int on_nocow_file(struct area *a, check_fn check)
+{
+	int fd = open("mnt/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int flags = FS_NOCOW_FL;
+
+	if (ioctl(fd, FS_IOC_SETFLAGS, &flags))
+		return user_fail("can't switch copy on write off: %m");
+	close(fd);
+	return on_file(a, check);
+}
+
+static int on_btrfs(struct area *a, on_fn on, check_fn check)
+{
+	sh("modprobe btrfs");
+	return on_fs(a, "btrfs", "256", "mkfs.btrfs", on, check);
+}
+
+static int btrfs_file(struct area *a) { return on_btrfs(a, on_file, check_pages); }
+static int btrfs_nocow(struct area *a) { return on_btrfs(a, on_nocow_file, check_pages); }
+
 static int file_on_9p(struct area *a) { return on_9p(a, check_direct); }
 static int file_on_fuse(struct area *a) { return on_fuse(a, check_direct); }
 
@@ -674,8 +721,8 @@ static bool sectors_are_either(int fd, size_t len, int seed, int seed2)
 }
 
 /*
- * The calls of FUSE and NFS may end where the memory of the first block does. Then the
- * count has to be right, and the next call goes on.
+ * The calls of FUSE may end where the memory of the first block does. Then the count
+ * has to be right, and the next call goes on.
  */
 static long transfer_capped(transfer_fn by, int fd, bool write, char *buf, size_t len,
 			    bool may_be_short)
@@ -722,28 +769,36 @@ static int check_halves(struct area *a, int fd, int cached, transfer_fn by,
 	return wrote < 0 ? wrote : got < 0 ? got : 0;
 }
 
+/* What a file system may do with direct I/O, other than to do it or to fail */
+enum {
+	MAY_BE_SHORT = 1,
+	COPIES_WRITES = 2,
+};
+
 /* Another block is pinned for all the time, so nothing can be. */
-static int check_refused(struct area *a, int fd, int cached)
+static int check_refused(struct area *a, int fd, int cached, int may)
 {
+	const long written = may & COPIES_WRITES ? (long)PAGE : -ENOMEM;
 	char *buf = a->mem + 4 * MB;
 	long wrote, got;
 	int ret = 0;
 
 	if (!contents_put(cached, transfer_psync, PAGE, 0, 4))
 		return user_fail("can't write from ordinary memory");
+	fill(buf, PAGE, 5);
 	if (!user_hold(a->mem))
 		return user_fail("can't pin a page");
 	wrote = transfer_capped(transfer_aio, fd, true, buf, PAGE, false);
 	got = transfer_capped(transfer_psync, fd, false, buf, PAGE, false);
 	user_let_go();
-	if (wrote != -ENOMEM || got != -ENOMEM)
+	if (wrote != written || got != -ENOMEM)
 		ret = user_fail("refused, a write says %ld, a read %ld", wrote, got);
-	else if (!contents_are(cached, transfer_psync, PAGE, 0, 4))
+	else if (!contents_are(cached, transfer_psync, PAGE, 0, wrote < 0 ? 4 : 5))
 		ret = user_fail("a write that was refused wrote");
 	return ret;
 }
 
-static int check_cap(struct area *a, const char *path, bool may_be_short)
+static int check_cap(struct area *a, const char *path, int may)
 {
 	static const transfer_fn by[] = { transfer_psync, transfer_aio };
 	int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
@@ -753,12 +808,12 @@ static int check_cap(struct area *a, const char *path, bool may_be_short)
 
 	if (fd < 0 || cached < 0)
 		return user_fail("can't open %s: %m", path);
-	worst = check_refused(a, fd, cached);
+	worst = check_refused(a, fd, cached, may);
 	for (i = 0; i < ARRAY_SIZE(by) && worst <= 0; i++) {
 		ret = -ENOMEM;
 		/* A machine under load may take a second to complete a part. */
 		for (tries = 0; tries < 3 && ret == -ENOMEM; tries++)
-			ret = check_halves(a, fd, cached, by[i], may_be_short);
+			ret = check_halves(a, fd, cached, by[i], may & MAY_BE_SHORT);
 		worst = ret ?: worst;
 	}
 	close(fd);
@@ -768,12 +823,17 @@ static int check_cap(struct area *a, const char *path, bool may_be_short)
 
 int check_capped(struct area *a, const char *path)
 {
-	return check_cap(a, path, false);
+	return check_cap(a, path, 0);
 }
 
 static int check_capped_short(struct area *a, const char *path)
 {
-	return check_cap(a, path, true);
+	return check_cap(a, path, MAY_BE_SHORT);
+}
+
+static int check_capped_copied(struct area *a, const char *path)
+{
+	return check_cap(a, path, COPIES_WRITES);
 }
 
 static int capped_disk(struct area *a)
@@ -796,6 +856,16 @@ static int capped_ext4(struct area *a)
 static int capped_xfs(struct area *a)
 {
 	return on_fs(a, "xfs", "320", "mkfs.xfs", on_file, check_capped);
+}
+
+static int capped_btrfs(struct area *a)
+{
+	return on_btrfs(a, on_file, check_capped_copied);
+}
+
+static int capped_btrfs_nocow(struct area *a)
+{
+	return on_btrfs(a, on_nocow_file, check_capped);
 }
 
 static int capped_vfat(struct area *a)
@@ -1179,6 +1249,8 @@ const struct user io_users[] = {
 	{ "read(2), write(2), page cache", 0, NO_PINS, "copied", buffered_file },
 	{ "file on ext4, O_DIRECT", 0, PINS, NULL, ext4_file },
 	{ "file on xfs, O_DIRECT", 0, PINS, NULL, xfs_file },
+	{ "file on btrfs, O_DIRECT", 0, PINS, "writes are copied", btrfs_file },
+	{ "file on btrfs, nodatacow, O_DIRECT", 0, PINS, NULL, btrfs_nocow },
 	{ "file on 9p, O_DIRECT", 0, PINS, NULL, file_on_9p },
 	{ "file on FUSE, O_DIRECT", 0, PINS, NULL, file_on_fuse },
 	{ "loop, direct-io", 0, PINS, NULL, loop_disk },
@@ -1187,6 +1259,8 @@ const struct user io_users[] = {
 	{ "cap of 1: disk", 0, PINS, NULL, capped_disk },
 	{ "cap of 1: ext4", 0, PINS, NULL, capped_ext4 },
 	{ "cap of 1: xfs", 0, PINS, NULL, capped_xfs },
+	{ "cap of 1: btrfs", 0, PINS, "writes are copied", capped_btrfs },
+	{ "cap of 1: btrfs, nodatacow", 0, PINS, NULL, capped_btrfs_nocow },
 	{ "cap of 1: vfat", -ENOMEM, PINS, "data unharmed", capped_vfat },
 	{ "cap of 1: overlayfs", 0, PINS, NULL, capped_overlay },
 	{ "cap of 1: loop", 0, PINS, NULL, capped_loop },
