@@ -232,31 +232,7 @@ static int rdma_region(struct area *a)
 	return ret;
 }
 
-/* Memory that is not pinned, but looked up by hmm_range_fault() when it is used */
-static int rdma_on_demand(struct area *a)
-{
-	struct rdma rdma;
-	struct ibv_mr *mr;
-	int ret;
-
-	ret = rdma_open(&rdma);
-	if (!ret) {
-		fill(a->mem, 4 * MB, 1);
-		mr = ibv_reg_mr(rdma.pd, a->mem, 4 * MB, ACCESS | IBV_ACCESS_ON_DEMAND);
-		ret = mr ? user_fail("it was registered") : -errno;
-		if (mr)
-			ibv_dereg_mr(mr);
-	}
-	rdma_close(&rdma);
-	return ret;
-}
-
 #else
-
-static int rdma_on_demand(struct area *a)
-{
-	return user_skip("built without libibverbs");
-}
 
 static int rdma_region(struct area *a)
 {
@@ -282,7 +258,5 @@ const struct user rdma_users[] = {
 	  rdma_region_allowed },
 	{ "RDMA memory region beyond the cap", -ENOMEM, NO_PINS, "longterm is 1",
 	  rdma_region_beyond },
-	{ "RDMA on demand paging", -EFAULT, NO_PINS, "HMM refuses all PFNMAP",
-	  rdma_on_demand },
 	{}
 };
