@@ -31,7 +31,7 @@ packages() {
 		ca-certificates curl ;;
 	vm) echo qemu-system-x86 qemu-system-common qemu-utils fio jq busybox-static trace-cmd \
 		bpftrace daxctl iproute2 ibverbs-providers e2fsprogs xfsprogs btrfs-progs dosfstools \
-		dmsetup mount gdb open-iscsi kexec-tools \
+		dmsetup mount gdb kexec-tools \
 		libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients ;;
 	check) echo sparse shellcheck python3-ply python3-git gcc-aarch64-linux-gnu \
 		linux-config-6.12 ;;
@@ -55,7 +55,7 @@ commands() {
 	case $1 in
 	build) echo git make gcc flex bison bc ccache xz lz4 kmod cpio python3 perl curl ;;
 	vm) echo qemu-system-x86_64 qemu-storage-daemon fio jq busybox trace-cmd bpftrace daxctl ip \
-		mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat dmsetup mount gdb iscsid kexec libvirtd virsh ;;
+		mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat dmsetup mount gdb kexec libvirtd virsh ;;
 	check) echo sparse shellcheck aarch64-linux-gnu-gcc ;;
 	model) echo spin gcc ;;
 	bench) echo gnuplot size ;;

@@ -78,6 +78,16 @@ dax_idle() { within "$1" dax_no_live; }
 # back the pages of the blocks that have gone, too.
 dax_at_rest() { [ "$(dax_pool memmap_bytes)" = "$dax_rest" ]; }
 
+# dax_ctl ARGUMENT...: run daxctl, and print its last line if it fails. It asks libkmod for
+# the driver, which has to be told that it is built in. A host has the files of the
+# kernel's modules where libkmod looks; this machine gets them there by an overlay.
+dax_ctl() {
+	# shellcheck disable=SC2016	# The inner shell's.
+	dax_ctl=$(unshare -m sh -ec 'mount -t overlay -o "lowerdir=$0/lib:/usr/lib" lib /usr/lib
+		exec daxctl "$@"' "${MODPROBE_OPTIONS#-d }" "$@" 2>&1) ||
+		{ echo "$dax_ctl" | tail -n 1; return 1; }
+}
+
 # These print the size of the device in bytes, and a counter of /proc/vmstat.
 dax_size() { cat $dax_dev/size; }
 vmstat() { awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat; }

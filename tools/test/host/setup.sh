@@ -48,7 +48,7 @@ machine() {
 }
 
 make_tmp
-ktap_plan 20
+ktap_plan 21
 ktap_check 'the guide has each message' guide_has_each_message
 machine late ''
 machine boot dax.memmap=transient

@@ -45,6 +45,24 @@ io() {
 		{ grep -m 1 fio: "$tmp/fio"; return 1; }
 }
 
+# The guide has what was typed, and the answers.
+typed() {
+	awk '/^This was typed on a host/ { on = 1; next } on && /^[^ ]/ { exit }
+		on && NF { sub(/^  /, ""); print }' "$guide" >"$tmp/typed"
+	awk '/^# / { typing = 1 }
+		typing {
+			printf "cat <<\"TYPED\"\n%s\nTYPED\n", $0
+			sub(/^# /, "")
+			command = command $0 "\n"
+			typing = /\\$/
+			if (!typing) { printf "%s", command; command = "" }
+		}' "$tmp/typed" >"$tmp/script"
+	[ "$(grep -c '^# ' "$tmp/typed")" -ge 7 ] || { echo "too little was typed in $guide"; return 1; }
+	timeout 120 sh "$tmp/script" >"$tmp/answers" 2>&1 || :
+	diff "$tmp/typed" "$tmp/answers" | sed 's/^/# /'
+	cmp -s "$tmp/typed" "$tmp/answers" || { echo 'the answers differ'; return 1; }
+}
+
 unit_without_driver() { has_driver none && unit && transient && unit && transient; }
 
 # with_kmem HOW: kmem has the memory online.
@@ -77,26 +95,14 @@ unit_with_kmem_in_use() {
 	unit && transient
 }
 
-# daxctl asks libkmod for the driver. A host has the kernel's modules where it looks; this
-# machine gets them there by an overlay.
-daxctl() {
-	if [ ! -e "$tmp/kmod" ]; then
-		mkdir -p "$tmp/kmod/work" "$tmp/kmod/lib"
-		cp -r "${MODPROBE_OPTIONS#-d }/lib/modules" "$tmp/kmod/lib"
-	fi
-	# shellcheck disable=SC2016	# The inner shell's.
-	unshare -m sh -ec 'mount -t overlay -o "lowerdir=/usr/lib,upperdir=$0/lib,workdir=$0/work" lib /usr/lib
-		exec daxctl "$@"' "$tmp/kmod" "$@" >&2
-}
-
 daxctl_there_and_back() {
 	with_kmem online_movable && grown || return
-	daxctl reconfigure-device --mode=devdax --force dax0.0 || return
+	dax_ctl reconfigure-device --mode=devdax --force dax0.0 || return
 	has_driver device_dax && as_before || return
 	unit && transient || return
 	# It does not do this if the kernel puts memory online by itself.
 	onlining offline
-	daxctl reconfigure-device --mode=system-ram dax0.0 || return
+	dax_ctl reconfigure-device --mode=system-ram dax0.0 || return
 	has_driver kmem && grown || return
 	unit && transient
 }
@@ -107,8 +113,8 @@ stays_transient_with_kmem() {
 	transient
 }
 daxctl_divides() {
-	daxctl disable-device dax0.0 && daxctl reconfigure-device -s 2G dax0.0 &&
-		daxctl create-device -r 0 -s 2G && daxctl enable-device dax0.0 || return
+	dax_ctl disable-device dax0.0 && dax_ctl reconfigure-device -s 2G dax0.0 &&
+		dax_ctl create-device -r 0 -s 2G && dax_ctl enable-device dax0.0 || return
 	for DAX in /dev/dax0.0 /dev/dax0.1; do
 		[ -e "/sys/bus/dax/devices/${DAX#/dev/}/transient" ] || { echo "no pool: $DAX"; return 1; }
 		io $DAX || return
@@ -142,6 +148,7 @@ boot)
 	ktap_check 'dax.memmap=transient: device_dax has it at boot' transient
 	ktap_check 'kmem, loaded later, leaves it' stays_transient_with_kmem
 	ktap_check 'the unit changes nothing' eval 'unit && transient'
+	ktap_check 'what was typed in the guide' typed
 	ktap_check 'daxctl divides it' daxctl_divides
 	;;
 mem)

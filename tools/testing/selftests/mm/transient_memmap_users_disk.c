@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Disks that are made of others, or are elsewhere: RAID, NVMe, NBD, iSCSI, ublk */
+/* Disks that are made of others, or are elsewhere: RAID, NVMe, NBD, ublk */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <glob.h>
@@ -303,79 +303,6 @@ static int nbd(struct area *a)
 }
 
 /*
- * iSCSI: the kernel's target, with a file, and the kernel's initiator, which needs
- * iscsid to log in and out. That gets a directory of its own in the place of /etc/iscsi.
- */
-
-#define LIO		"/sys/kernel/config/target"
-#define IQN		"iqn.2026-01.example:transient-memmap"
-#define TPG		LIO "/iscsi/" IQN "/tpgt_1"
-#define ISCSI_DISK	"/sys/class/iscsi_session/session*/device/target*/*:*/block/sd*"
-
-static int iscsi_target(void)
-{
-	return sh("set -e; truncate -s 16M image; ip link set lo up;"
-		  " mkdir -p " LIO "/core/fileio_7/tm;"
-		  " echo fd_dev_name=$PWD/image,fd_dev_size=16777216"
-		  "  >" LIO "/core/fileio_7/tm/control;"
-		  " echo 1 >" LIO "/core/fileio_7/tm/enable;"
-		  " mkdir " LIO "/iscsi " LIO "/iscsi/" IQN " " TPG ";"
-		  " mkdir " TPG "/np/127.0.0.1:3260 " TPG "/lun/lun_0;"
-		  " ln -s " LIO "/core/fileio_7/tm " TPG "/lun/lun_0/disk;"
-		  " cd " TPG "/attrib; echo 0 >authentication; echo 1 >generate_node_acls;"
-		  " echo 1 >cache_dynamic_acls; echo 0 >demo_mode_write_protect;"
-		  " echo 1 >" TPG "/enable");
-}
-
-static int iscsi_target_remove(void)
-{
-	return sh("echo 0 >" TPG "/enable; rm -f " TPG "/lun/lun_0/disk;"
-		  " rmdir " TPG "/np/127.0.0.1:3260 " TPG "/lun/lun_0 " TPG
-		  "  " LIO "/iscsi/" IQN " " LIO "/iscsi " LIO "/core/fileio_7/tm"
-		  "  " LIO "/core/fileio_7");
-}
-
-static int iscsi_log_in(void)
-{
-	return sh("set -e; mkdir -p etc /run/lock; mount --bind etc /etc/iscsi;"
-		  " echo InitiatorName=" IQN ":initiator >/etc/iscsi/initiatorname.iscsi;"
-		  " echo node.startup = manual >/etc/iscsi/iscsid.conf;"
-		  " PATH=$PATH:/sbin; iscsid;"
-		  " iscsiadm -m node -o new -T " IQN " -p 127.0.0.1:3260;"
-		  " iscsiadm -m node -T " IQN " -p 127.0.0.1:3260 -l");
-}
-
-static int iscsi_log_out(void)
-{
-	return sh("PATH=$PATH:/sbin; iscsiadm -m node -T " IQN " -p 127.0.0.1:3260 -u;"
-		  " rc=$?; iscsiadm -k 0; exit $rc");
-}
-
-static int iscsi(struct area *a)
-{
-	char *disk;
-	int ret;
-
-	if (!have_program("iscsid"))
-		return user_skip("no iscsid");
-	if (sh("modprobe iscsi_target_mod && modprobe iscsi_tcp"))
-		return user_skip("no iSCSI");
-	if (iscsi_target()) {
-		ret = user_fail("no target");
-	} else if (iscsi_log_in()) {
-		ret = user_fail("can't log in to the target");
-	} else {
-		disk = disk_appears(ISCSI_DISK);
-		ret = disk ? check_direct(a, disk) : user_fail("no disk appears");
-		if (iscsi_log_out())
-			ret = ret ?: user_fail("can't log out of the target");
-	}
-	if (iscsi_target_remove())
-		ret = ret ?: user_fail("the target stays");
-	return ret;
-}
-
-/*
  * ublk: a process of the row serves the disk, a request at a time, and has the data in
  * ordinary memory. A completion is the next request.
  */
@@ -481,7 +408,6 @@ const struct user disk_users[] = {
 	{ "NVMe passthrough, io_uring", 0, PINS, NULL, nvme_uring },
 	{ "NVMe passthrough, beyond the cap", -ENOMEM, NO_PINS, NULL, beyond_nvme },
 	{ "NBD", 0, PINS, NULL, nbd },
-	{ "iSCSI", 0, PINS, NULL, iscsi },
 	{ "ublk", 0, PINS, NULL, ublk },
 	{}
 };

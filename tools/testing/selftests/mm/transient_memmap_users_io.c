@@ -772,13 +772,13 @@ static int check_halves(struct area *a, int fd, int cached, transfer_fn by,
 /* What a file system may do with direct I/O, other than to do it or to fail */
 enum {
 	MAY_BE_SHORT = 1,
-	COPIES_WRITES = 2,
+	COPIES = 2,
 };
 
 /* Another block is pinned for all the time, so nothing can be. */
 static int check_refused(struct area *a, int fd, int cached, int may)
 {
-	const long written = may & COPIES_WRITES ? (long)PAGE : -ENOMEM;
+	const long says = may & COPIES ? (long)PAGE : -ENOMEM;
 	char *buf = a->mem + 4 * MB;
 	long wrote, got;
 	int ret = 0;
@@ -789,12 +789,15 @@ static int check_refused(struct area *a, int fd, int cached, int may)
 	if (!user_hold(a->mem))
 		return user_fail("can't pin a page");
 	wrote = transfer_capped(transfer_aio, fd, true, buf, PAGE, false);
+	memset(buf, 0x3c, PAGE);
 	got = transfer_capped(transfer_psync, fd, false, buf, PAGE, false);
 	user_let_go();
-	if (wrote != written || got != -ENOMEM)
+	if (wrote != says || got != says)
 		ret = user_fail("refused, a write says %ld, a read %ld", wrote, got);
 	else if (!contents_are(cached, transfer_psync, PAGE, 0, wrote < 0 ? 4 : 5))
 		ret = user_fail("a write that was refused wrote");
+	else if (got > 0 && same(buf, PAGE, 5) != PAGE)
+		ret = user_fail("what was copied is not what was written");
 	return ret;
 }
 
@@ -833,7 +836,7 @@ static int check_capped_short(struct area *a, const char *path)
 
 static int check_capped_copied(struct area *a, const char *path)
 {
-	return check_cap(a, path, COPIES_WRITES);
+	return check_cap(a, path, COPIES);
 }
 
 static int capped_disk(struct area *a)
@@ -865,7 +868,7 @@ static int capped_btrfs(struct area *a)
 
 static int capped_btrfs_nocow(struct area *a)
 {
-	return on_btrfs(a, on_nocow_file, check_capped);
+	return on_btrfs(a, on_nocow_file, check_capped_copied);
 }
 
 static int capped_vfat(struct area *a)
@@ -1259,8 +1262,8 @@ const struct user io_users[] = {
 	{ "cap of 1: disk", 0, PINS, NULL, capped_disk },
 	{ "cap of 1: ext4", 0, PINS, NULL, capped_ext4 },
 	{ "cap of 1: xfs", 0, PINS, NULL, capped_xfs },
-	{ "cap of 1: btrfs", 0, PINS, "writes are copied", capped_btrfs },
-	{ "cap of 1: btrfs, nodatacow", 0, PINS, NULL, capped_btrfs_nocow },
+	{ "cap of 1: btrfs", 0, PINS, "refused: copied", capped_btrfs },
+	{ "cap of 1: btrfs, nodatacow", 0, PINS, "refused: copied", capped_btrfs_nocow },
 	{ "cap of 1: vfat", -ENOMEM, PINS, "data unharmed", capped_vfat },
 	{ "cap of 1: overlayfs", 0, PINS, NULL, capped_overlay },
 	{ "cap of 1: loop", 0, PINS, NULL, capped_loop },
