@@ -14,7 +14,7 @@
  *   -t file  write the table to this file, in Markdown
  *   -c file  fail unless this file has the same table, between the lines
  *            "<!-- begin users -->" and "<!-- end users -->"
- *   row      the beginning of a name: these rows only
+ *   row      the beginning of a name: these rows only; some run only so
  *   -m       measure instead, what vhost takes for I/O with /dev/dax0.0 as it is
  *   -M       measure instead, what mapping it for DMA takes
  *
@@ -342,7 +342,7 @@ static bool selected(const struct user *user, char **names)
 	if (memory_file && unbinds(user))
 		return false;
 	if (!*names)
-		return true;
+		return !user->extra;
 	for (; *names; names++)
 		if (!strncmp(user->name, *names, strlen(*names)))
 			return true;

@@ -28,6 +28,7 @@ struct user {
 	const char *why;	/* for the table: of a refusal, or of no pins */
 	int (*run)(struct area *a);
 	size_t align;		/* of the device; 0: 2 MiB */
+	bool extra;		/* runs only if it is named */
 };
 
 #define AREA_LEN	(64 * MB)

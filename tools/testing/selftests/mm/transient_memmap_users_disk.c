@@ -403,11 +403,11 @@ const struct user disk_users[] = {
 	{ "RAID 1", 0, PINS, NULL, raid1 },
 	{ "RAID 5", 0, PINS, NULL, raid5 },
 	{ "NVMe over TCP", 0, PINS, NULL, nvme_tcp },
-	{ "NVMe", 0, PINS, NULL, nvme },
-	{ "NVMe passthrough, ioctl", 0, PINS, NULL, nvme_ioctl },
-	{ "NVMe passthrough, io_uring", 0, PINS, NULL, nvme_uring },
-	{ "NVMe passthrough, beyond the cap", -ENOMEM, NO_PINS, NULL, beyond_nvme },
+	{ "NVMe", 0, PINS, NULL, nvme, 0, true },
+	{ "NVMe passthrough, ioctl", 0, PINS, NULL, nvme_ioctl, 0, true },
+	{ "NVMe passthrough, io_uring", 0, PINS, NULL, nvme_uring, 0, true },
+	{ "NVMe passthrough, beyond the cap", -ENOMEM, NO_PINS, NULL, beyond_nvme, 0, true },
 	{ "NBD", 0, PINS, NULL, nbd },
-	{ "ublk", 0, PINS, NULL, ublk },
+	{ "ublk", 0, PINS, NULL, ublk, 0, true },
 	{}
 };

@@ -309,7 +309,7 @@ static int nfs_file(struct area *a) { return on_nfs(a, check_direct); }
 static int capped_nfs(struct area *a) { return on_nfs(a, check_capped); }
 
 const struct user nfs_users[] = {
-	{ "file on NFS, O_DIRECT", 0, PINS, NULL, nfs_file },
-	{ "cap of 1: NFS", 0, PINS, NULL, capped_nfs },
+	{ "file on NFS, O_DIRECT", 0, PINS, NULL, nfs_file, 0, true },
+	{ "cap of 1: NFS", 0, PINS, NULL, capped_nfs, 0, true },
 	{}
 };
