@@ -120,6 +120,7 @@ note() { { echo "# $*"; "$@" 2>&1; } >>transcript; }
 # What start() of lib.sh says of the guest's CPU and of doorbells holds here as well.
 # The rest is what any domain has.
 define() {
+	! virsh -q domstate "$1" >state.log 2>&1 || return 0
 	cat >"$1.xml" <<-XML
 		<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
 		  <name>$1</name>
@@ -162,6 +163,7 @@ console() {
 	rm -f silent
 	guest "$1"
 	[ ! -e "$1.in" ] || return 0
+	: >"$mon"
 	mkfifo "$1.in" "$1.out"
 	ln -s "$1.in" "$fifo.con"
 	echo 0 >"$fifo.mark"
@@ -200,11 +202,11 @@ has_file() {
 	[ "$(guests_used)" = $((ram / 2)) ] || { echo "$(guests_used) blocks used"; return 1; }
 }
 
-# The guest writes and reads, and the machine reads the same bytes; then 4 KiB at a
-# time, at random addresses.
+# The guest writes and reads, and the machine reads the same bytes. What takes longer is
+# done by part guestramfs, with a guest that libvirt has no part in.
 domain_io() {
 	these "$1" || return 1
-	populates disk_io vda "$2"
+	populates disk_round vda "$2"
 }
 
 state_is() {
@@ -230,7 +232,8 @@ gone() { [ ! -e "$(file_of "$1")" ]; }
 unused() { [ "$(guests_used)" = "$1" ]; }
 
 has_gone() {
-	others=$(($(virsh -q list --name | grep -c .) * ram / 2))
+	others=$(virsh -q list --name | grep -c .) || :
+	others=$((others * ram / 2))
 	patiently 10 gone "$1" || { echo "$(file_of "$1") is still there"; return 1; }
 	patiently 10 unused $others || { echo "$(guests_used) blocks are used, not $others"; return 1; }
 	note df -h "$guests"
@@ -290,6 +293,6 @@ no_file_left() {
 }
 
 unmounts() {
-	xargs kill <cats
+	xargs kill <cats || :
 	umount "$guests"
 }
