@@ -377,17 +377,18 @@ static const struct vm_operations_struct guestramfs_vm_ops = {
  */
 static int guestramfs_mmap_prepare(struct vm_area_desc *desc)
 {
+	bool shared = vma_desc_test(desc, VMA_MAYSHARE_BIT);
 	struct inode *inode = file_inode(desc->file);
 
 	if (READ_ONCE(inode_fs(inode)->dead))
 		return -EIO;
+	if (!shared && vma_desc_test(desc, VMA_WRITE_BIT))
+		return -EINVAL;
 	if (desc->pgoff + vma_desc_pages(desc) >
 	    DIV_ROUND_UP_ULL(i_size_read(inode), PAGE_SIZE))
 		return -ENOSPC;
-	if (vma_desc_test(desc, VMA_MAYSHARE_BIT))
+	if (shared)
 		vma_desc_set_flags(desc, VMA_TRANSIENT_BIT);
-	else if (vma_desc_test(desc, VMA_WRITE_BIT))
-		return -EINVAL;
 	else
 		vma_desc_clear_flags(desc, VMA_MAYWRITE_BIT);
 	file_accessed(desc->file);

@@ -93,6 +93,7 @@ struct bank {
 	struct pfn_address_space space;
 };
 
+/* Banks, who has mounted them, and whether inodes may be taken of a mount */
 DEFINE_MUTEX(guestramfs_mutex);
 static LIST_HEAD(banks);
 
