@@ -8,7 +8,7 @@
  * that a punch has left. It goes with a punch, ftruncate() to a smaller size,
  * or the inode.
  *
- * Who uses a block of a file, and what keeps it from being given up meanwhile:
+ * These use a block of a file, and this keeps it from being given up meanwhile:
  *
  * - Faults hold the file's lock from looking the block up until the entry is
  *   there. Giving up takes the lock for writing, zaps the entries, and has mm
@@ -98,7 +98,7 @@ void guestramfs_drop_blocks(struct inode *inode, pgoff_t start, pgoff_t last)
 static int fill(struct inode *inode, pgoff_t index, unsigned long nr)
 {
 	struct xarray *blocks = &inode_file(inode)->blocks;
-	long block = guestramfs_alloc(inode_fs(inode), nr);
+	long block = guestramfs_alloc(inode, nr);
 	unsigned long i;
 	int err = 0;
 

@@ -5,7 +5,10 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/refcount.h>
 #include <linux/rwsem.h>
+#include <linux/semaphore.h>
+#include <linux/slab.h>
 #include <linux/transient_memmap.h>
 #include <linux/uio.h>
 #include <linux/xarray.h>
@@ -32,6 +35,7 @@
  *	each file's lock is taken once
  * @leaving: no inode may be taken from it any more, under guestramfs_mutex
  * @limit: blocks that files may have, by the option size=
+ * @cap: blocks of a file that may have struct pages, by the option cap=, or 0
  * @nr_owned: blocks that files have, or are about to
  * @mode: of the root directory
  * @uid: likewise
@@ -43,6 +47,7 @@ struct guestramfs_fs {
 	bool dead;
 	bool leaving;
 	unsigned long limit;
+	unsigned int cap;
 	atomic_long_t nr_owned;
 	umode_t mode;
 	kuid_t uid;
@@ -54,10 +59,18 @@ struct guestramfs_fs {
  * @lock: held to look up blocks and to use what was found; for writing, to take
  *	away blocks and entries that map them
  * @blocks: number of the block at each index, as a value
+ * @ref: of the inode, and of each block that is charged
+ * @cap: how many may be charged, or 0
+ * @nr_charged: how many are, see charge() in memory.c
+ * @room: how many more may be
  */
 struct guestramfs_file {
 	struct rw_semaphore lock;
 	struct xarray blocks;
+	refcount_t ref;
+	unsigned int cap;
+	atomic_t nr_charged;
+	struct semaphore room;
 };
 
 static inline struct guestramfs_fs *inode_fs(const struct inode *inode)
@@ -70,13 +83,19 @@ static inline struct guestramfs_file *inode_file(const struct inode *inode)
 	return inode->i_private;
 }
 
+static inline void guestramfs_put_file(struct guestramfs_file *file)
+{
+	if (refcount_dec_and_test(&file->ref))
+		kfree(file);
+}
+
 /* memory.c */
 extern struct mutex guestramfs_mutex;
 int guestramfs_claim(struct guestramfs_fs *fs, const char *name);
 void guestramfs_unclaim(struct guestramfs_fs *fs);
 void guestramfs_count(struct guestramfs_fs *fs, unsigned long *total,
 		      unsigned long *free);
-long guestramfs_alloc(struct guestramfs_fs *fs, unsigned long nr);
+long guestramfs_alloc(struct inode *inode, unsigned long nr);
 void guestramfs_give_up(struct guestramfs_fs *fs, unsigned long block);
 bool guestramfs_reap(struct guestramfs_fs *fs);
 bool guestramfs_is_stale(struct guestramfs_fs *fs, unsigned long block);

@@ -26,12 +26,16 @@ static const struct inode_operations guestramfs_dir_inode_operations;
 
 static int init_file(struct inode *inode)
 {
+	struct guestramfs_fs *fs = inode->i_sb->s_fs_info;
 	struct guestramfs_file *file = kzalloc_obj(*file);
 
 	if (!file)
 		return -ENOMEM;
 	init_rwsem(&file->lock);
 	xa_init(&file->blocks);
+	refcount_set(&file->ref, 1);
+	file->cap = fs->cap;
+	sema_init(&file->room, fs->cap);
 	inode->i_private = file;
 	inode->i_op = &guestramfs_file_inode_operations;
 	inode->i_fop = &guestramfs_file_operations;
@@ -150,7 +154,7 @@ static void guestramfs_evict_inode(struct inode *inode)
 		return;
 	guestramfs_drop_blocks(inode, 0, ULONG_MAX);
 	xa_destroy(&inode_file(inode)->blocks);
-	kfree(inode->i_private);
+	guestramfs_put_file(inode_file(inode));
 }
 
 /**
@@ -207,6 +211,8 @@ static int guestramfs_show_options(struct seq_file *m, struct dentry *root)
 		   from_kgid_munged(&init_user_ns, fs->gid));
 	if (fs->limit != ULONG_MAX)
 		seq_printf(m, ",size=%luM", fs->limit << (BLOCK_SHIFT - 20));
+	if (fs->cap)
+		seq_printf(m, ",cap=%u", fs->cap);
 	return 0;
 }
 
@@ -228,7 +234,7 @@ static int claim_devs(struct fs_context *fc, struct guestramfs_fs *fs)
 		if (err == -ENODEV)
 			errorf(fc, "guestramfs: %s: no device that has the driver guestramfs",
 			       name);
-		else if (err)
+		else if (err == -EBUSY)
 			errorf(fc, "guestramfs: %s: is mounted", name);
 	}
 	return err;
@@ -267,6 +273,7 @@ static int guestramfs_get_tree(struct fs_context *fc)
 }
 
 enum guestramfs_param {
+	OPT_CAP,
 	OPT_GID,
 	OPT_MODE,
 	OPT_SIZE,
@@ -274,6 +281,7 @@ enum guestramfs_param {
 };
 
 static const struct fs_parameter_spec guestramfs_parameters[] = {
+	fsparam_u32("cap", OPT_CAP),
 	fsparam_gid("gid", OPT_GID),
 	fsparam_u32oct("mode", OPT_MODE),
 	fsparam_string("size", OPT_SIZE),
@@ -290,6 +298,11 @@ static int guestramfs_parse_param(struct fs_context *fc,
 	char *end;
 
 	switch (opt) {
+	case OPT_CAP:
+		fs->cap = result.uint_32;
+		if (!fs->cap || fs->cap > INT_MAX)
+			return invalf(fc, "guestramfs: cap: not a number of blocks");
+		return 0;
 	case OPT_GID:
 		fs->gid = result.gid;
 		return 0;

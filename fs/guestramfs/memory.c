@@ -50,12 +50,13 @@
  * struct bank - the blocks of one range of a device
  * @dev: the device, while it has its driver
  * @kref: of the driver and of the mount
+ * @next: another range of the device, or NULL
  * @list: all banks that have their driver, under guestramfs_mutex
  * @fs: the mount that has it, or NULL, under guestramfs_mutex
  * @mounted: in @fs
  * @first: number of its first block; bits of the bitmaps count from there
  * @nr: how many
- * @lock: protects the members up to @nr_waiting
+ * @lock: protects the members up to @owner
  * @dead: the driver has gone; nothing is to be asked of mm
  * @free: blocks that a file can have
  * @waiting: blocks that no file has, but that were in use when last looked at
@@ -64,6 +65,7 @@
  * @nr_free: bits in @free
  * @nr_bad: bits in @bad
  * @nr_waiting: bits in @waiting
+ * @owner: the file that has each block, or NULL if the mount has no cap
  * @stale: blocks to be cleared before anybody sees them
  * @clearing: bit locks of those who do that
  * @nr_cleared: how many were
@@ -73,12 +75,13 @@
 struct bank {
 	struct device *dev;
 	struct kref kref;
+	struct bank *next;
 	struct list_head list;
 	struct guestramfs_fs *fs;
 	struct list_head mounted;
 	unsigned long first;
 	unsigned long nr;
-	spinlock_t lock; /* dead to nr_waiting */
+	spinlock_t lock; /* dead to owner */
 	bool dead;
 	unsigned long *free;
 	unsigned long *waiting;
@@ -86,6 +89,7 @@ struct bank {
 	unsigned long nr_free;
 	unsigned long nr_bad;
 	unsigned long nr_waiting;
+	struct guestramfs_file **owner;
 	unsigned long *stale;
 	unsigned long *clearing;
 	atomic_long_t nr_cleared;
@@ -220,15 +224,16 @@ static unsigned long find_free(struct bank *bank, unsigned long nr)
 
 /**
  * guestramfs_alloc() - get blocks for a file
- * @fs: a mount
+ * @inode: the file
  * @nr: 1, or GIB_BLOCKS, which are aligned and contiguous
  *
  * Context: Any but interrupt context.
  * Return: number of the first block, stale; -ENOSPC; or -EIO if a device has
  *	gone.
  */
-long guestramfs_alloc(struct guestramfs_fs *fs, unsigned long nr)
+long guestramfs_alloc(struct inode *inode, unsigned long nr)
 {
+	struct guestramfs_fs *fs = inode_fs(inode);
 	unsigned long found;
 	struct bank *bank;
 
@@ -244,6 +249,9 @@ long guestramfs_alloc(struct guestramfs_fs *fs, unsigned long nr)
 				continue;
 			bitmap_clear(bank->free, found, nr);
 			bank->nr_free -= nr;
+			if (bank->owner)
+				memset_p((void **)bank->owner + found,
+					 inode_file(inode), nr);
 			return bank->first + found;
 		}
 	}
@@ -264,6 +272,8 @@ void guestramfs_give_up(struct guestramfs_fs *fs, unsigned long block)
 	unsigned long nr = block - bank->first;
 
 	scoped_guard(spinlock, &bank->lock) {
+		if (bank->owner)
+			bank->owner[nr] = NULL;
 		if (!block_in_use(bank, nr)) {
 			make_free(bank, nr);
 			break;
@@ -529,7 +539,74 @@ static int register_pfns(struct bank *bank)
 	return 0;
 }
 
+/*
+ * The cap of a file. Of its blocks that have struct pages, less than half of the
+ * cap are kept for their next pin: so the others, which go with their last pin,
+ * make room for a pin that waits.
+ */
+
+static void *charge(struct dev_pagemap *pgmap, unsigned long pfn,
+		    unsigned long deadline, bool *keep)
+{
+	long block = pfn >> BLOCK_ORDER, left = deadline - jiffies;
+	struct guestramfs_file *file = NULL;
+	struct bank *bank = pgmap->owner;
+
+	while (block - bank->first >= bank->nr)
+		bank = bank->next;
+	/* A file that gives the block up does so under the lock. */
+	scoped_guard(spinlock, &bank->lock) {
+		if (bank->owner)
+			file = bank->owner[block - bank->first];
+		if (file)
+			refcount_inc(&file->ref);
+	}
+	if (!file)
+		return NULL;
+	/* First come, first served */
+	if (down_timeout(&file->room, max(left, 0L))) {
+		guestramfs_put_file(file);
+		return ERR_PTR(-ENOMEM);
+	}
+	*keep = atomic_inc_return(&file->nr_charged) * 2L <= file->cap;
+	return file;
+}
+
+static void uncharge(void *owner)
+{
+	struct guestramfs_file *file = owner;
+
+	atomic_dec(&file->nr_charged);
+	up(&file->room);
+	guestramfs_put_file(file);
+}
+
+static const struct transient_owner_ops guestramfs_owner_ops = {
+	.charge		= charge,
+	.uncharge	= uncharge,
+};
+
 /* A mount takes banks */
+
+static int have_owners(struct bank *bank)
+{
+	struct guestramfs_file **owner = kvcalloc(bank->nr, sizeof(*owner),
+						  GFP_KERNEL);
+
+	guard(spinlock)(&bank->lock);
+	bank->owner = owner;
+	return owner ? 0 : -ENOMEM;
+}
+
+/* Pins that had the address before may be about to ask for an owner. */
+static void have_no_owners(struct bank *bank)
+{
+	struct guestramfs_file **owner = bank->owner;
+
+	scoped_guard(spinlock, &bank->lock)
+		bank->owner = NULL;
+	kvfree(owner);
+}
 
 static void release_bank(struct kref *kref)
 {
@@ -551,7 +628,7 @@ static void put_bank(void *bank)
  *
  * Context: Process context, may sleep.
  * Return: 0; -ENODEV if there is no such device with our driver; -EBUSY if it
- *	is mounted. guestramfs_unclaim() undoes it, in any case.
+ *	is mounted; -ENOMEM. guestramfs_unclaim() undoes it, in any case.
  */
 int guestramfs_claim(struct guestramfs_fs *fs, const char *name)
 {
@@ -569,7 +646,9 @@ int guestramfs_claim(struct guestramfs_fs *fs, const char *name)
 		kref_get(&bank->kref);
 		bank->fs = fs;
 		list_add_tail(&bank->mounted, &fs->banks);
-		err = 0;
+		err = fs->cap ? have_owners(bank) : 0;
+		if (err)
+			break;
 	}
 	return err;
 }
@@ -587,6 +666,7 @@ void guestramfs_unclaim(struct guestramfs_fs *fs)
 	guard(mutex)(&guestramfs_mutex);
 	list_for_each_entry_safe(bank, next, &fs->banks, mounted) {
 		list_del(&bank->mounted);
+		have_no_owners(bank);
 		bank->fs = NULL;
 		put_bank(bank);
 	}
@@ -680,10 +760,9 @@ static struct bank *make_bank(struct device *dev, const struct range *range)
 	return bank;
 }
 
-static int add_bank(struct device *dev, const struct range *range)
+static int add_bank(struct device *dev, struct bank *bank)
 {
-	struct bank *bank = make_bank(dev, range);
-	int err = PTR_ERR_OR_ZERO(bank) ?: register_pfns(bank);
+	int err = register_pfns(bank);
 
 	if (err)
 		return err;
@@ -718,6 +797,7 @@ static int register_memory(struct dev_dax *dev_dax, struct dev_pagemap *pgmap)
 static int guestramfs_probe(struct dev_dax *dev_dax)
 {
 	struct device *dev = &dev_dax->dev;
+	struct bank *bank, *first = NULL;
 	struct dev_pagemap *pgmap;
 	int i, err;
 
@@ -728,9 +808,22 @@ static int guestramfs_probe(struct dev_dax *dev_dax)
 	pgmap = devm_kzalloc(dev, struct_size(pgmap, ranges,
 					      dev_dax->nr_range - 1),
 			     GFP_KERNEL);
-	err = pgmap ? register_memory(dev_dax, pgmap) : -ENOMEM;
-	for (i = 0; i < dev_dax->nr_range && !err; i++)
-		err = add_bank(dev, &dev_dax->ranges[i].range);
+	if (!pgmap)
+		return -ENOMEM;
+	/* charge() may look at them until the memory is unregistered. */
+	for (i = 0; i < dev_dax->nr_range; i++) {
+		bank = make_bank(dev, &dev_dax->ranges[i].range);
+		if (IS_ERR(bank))
+			return PTR_ERR(bank);
+		bank->next = first;
+		first = bank;
+	}
+	pgmap->owner = first;
+	err = register_memory(dev_dax, pgmap);
+	if (!err)
+		transient_memmap_set_owner_ops(pgmap, &guestramfs_owner_ops);
+	for (bank = first; bank && !err; bank = bank->next)
+		err = add_bank(dev, bank);
 	if (!err)
 		dev_set_drvdata(dev, pgmap);
 	return err;

@@ -72,6 +72,24 @@ enum transient_memmap_stat {
 
 extern const char * const transient_memmap_stat_names[];
 
+/**
+ * struct transient_owner_ops - who pays for the struct pages of a block
+ * @charge: called before they are made. May sleep until the deadline in
+ *	jiffies, with mmap_lock held. Returns the owner who has the memory, NULL
+ *	if nobody is to pay, or an ERR_PTR() for the pin that wants them. Sets
+ *	keep to false if the pool shall not keep them for the next pin.
+ * @uncharge: called with that owner when they have gone, in process context
+ *
+ * By this a provider has a cap for each owner of a part of the memory. An owner
+ * has to outlive what it was charged with, as the memory may change hands
+ * before the struct pages go. Then the new one has them for nothing.
+ */
+struct transient_owner_ops {
+	void *(*charge)(struct dev_pagemap *pgmap, unsigned long pfn,
+			unsigned long deadline, bool *keep);
+	void (*uncharge)(void *owner);
+};
+
 #ifdef CONFIG_TRANSIENT_MEMMAP
 bool vma_is_transient(const struct vm_area_struct *vma);
 bool pfn_is_transient(unsigned long pfn);
@@ -92,6 +110,8 @@ int transient_memmap_set_limit(struct dev_pagemap *pgmap,
 unsigned long transient_memmap_stat(const struct dev_pagemap *pgmap,
 				    enum transient_memmap_stat stat);
 int devm_transient_memmap_sysfs(struct device *dev, struct dev_pagemap *pgmap);
+void transient_memmap_set_owner_ops(struct dev_pagemap *pgmap,
+				    const struct transient_owner_ops *ops);
 vm_fault_t vmf_insert_transient_pfn(struct vm_fault *vmf, unsigned long pfn,
 				    unsigned int order);
 #else

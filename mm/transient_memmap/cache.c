@@ -27,9 +27,9 @@
 #define AGE_PERIOD	(HZ / 2)
 
 /*
- * Cached blocks that are looked at with the lock held. A pin that waits looks at
- * up to two batches when it begins, and at one each RETRY_PERIOD: at less than
- * 256 blocks before it is refused, as others need some too.
+ * Cached blocks that are looked at with the lock held. A pin that waits looks
+ * at up to two batches when it begins, and at one each RETRY_PERIOD: at less
+ * than 256 blocks before it is refused, as others need some too.
  */
 #define WALK_BATCH	20UL
 

@@ -28,6 +28,7 @@
  * @nr_held: pages of its ranges that are held, see hold.c
  * @shrinker: drops cached blocks and spare pages
  * @list: all pools, under pools_lock
+ * @owner_ops: the provider's, or NULL
  * @dev: the provider's device, which messages name, or NULL
  * @drain_work: says who keeps the range from being unregistered
  * @kobj: the sysfs directory
@@ -52,6 +53,7 @@ struct transient_pool {
 	atomic_long_t nr_held;
 	struct shrinker *shrinker;
 	struct list_head list;
+	const struct transient_owner_ops *owner_ops;
 	struct device *dev;
 	struct delayed_work drain_work;
 	struct kobject kobj;

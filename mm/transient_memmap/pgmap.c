@@ -76,6 +76,20 @@ unsigned long transient_memmap_stat(const struct dev_pagemap *pgmap,
 }
 EXPORT_SYMBOL_GPL(transient_memmap_stat);
 
+/**
+ * transient_memmap_set_owner_ops() - have owners charged
+ * @pgmap: registered, and not mapped anywhere yet
+ * @ops: what charges them
+ *
+ * Context: Any.
+ */
+void transient_memmap_set_owner_ops(struct dev_pagemap *pgmap,
+				    const struct transient_owner_ops *ops)
+{
+	pgmap->transient_pool->owner_ops = ops;
+}
+EXPORT_SYMBOL_GPL(transient_memmap_set_owner_ops);
+
 /* The sysfs directory */
 
 static struct dev_pagemap *kobj_pgmap(struct kobject *kobj)

@@ -9,7 +9,7 @@ struct page {
 		struct { unsigned long compound_info; void *zone_device_data; };
 	};
 	void *mapping;
-	unsigned long index, private;
+	unsigned long __folio_index, private;
 	atomic_t _mapcount, _refcount;
 	unsigned long nid_zone;
 };

@@ -566,6 +566,70 @@ CASE(pin_at_the_cap_finds_idle_blocks_behind_pinned_ones)
 	unpin_blocks(0, 100);
 }
 
+/* What a provider was told of */
+static unsigned long nr_charged, nr_uncharged;
+static bool charge_fails, charge_keeps;
+
+static void *count_charge(struct dev_pagemap *pgmap, unsigned long pfn,
+			  unsigned long deadline, bool *keep)
+{
+	if (charge_fails)
+		return ERR_PTR(-ENOMEM);
+	*keep = charge_keeps;
+	nr_charged++;
+	return &nr_charged;
+}
+
+static void count_uncharge(void *owner)
+{
+	EXPECT(owner == &nr_charged);
+	nr_uncharged++;
+}
+
+/* If this fails, a guest is charged for good, or for what another one has. */
+CASE(provider_charges_who_has_the_memory)
+{
+	static const struct transient_owner_ops ops = {
+		.charge = count_charge, .uncharge = count_uncharge,
+	};
+
+	transient_memmap_set_owner_ops(pgmap, &ops);
+	set_limit(pgmap, CACHE, 8);
+	/* Once for all pins of a block */
+	pin(0);
+	pin(1);
+	EXPECT_EQ(nr_charged, 1);
+	EXPECT_EQ(stat_of(pgmap, CACHED), 0);
+	unpin(1);
+	unpin(0);
+	settle();
+	EXPECT_EQ(nr_uncharged, 1);
+	EXPECT_EQ(stat_of(pgmap, LIVE), 0);
+
+	/* For as long as it is kept */
+	charge_keeps = true;
+	pin_and_unpin(0);
+	EXPECT_EQ(stat_of(pgmap, CACHED), 1);
+	EXPECT_EQ(nr_uncharged, 1);
+	set_limit(pgmap, CACHE, 0);
+	settle();
+	EXPECT_EQ(nr_uncharged, 2);
+
+	/* Not if it is refused, by either */
+	charge_fails = true;
+	EXPECT_EQ(try_pin(0, 0), -ENOMEM);
+	EXPECT_EQ(nr_charged, 2);
+	charge_fails = false;
+	set_limit(pgmap, CAP, 0);
+	EXPECT_EQ(try_pin(0, 0), -ENOMEM);
+	EXPECT_EQ(nr_charged, 3);
+	EXPECT_EQ(nr_uncharged, 3);
+	transient_memmap_set_owner_ops(pgmap, NULL);
+	nr_charged = 0;
+	nr_uncharged = 0;
+	charge_keeps = false;
+}
+
 /* If this fails, pins fail for blocks that are about to go. */
 CASE(pin_at_the_cap_waits_for_a_dying_block)
 {

@@ -182,6 +182,12 @@ static bool pin_page(struct pin *pin, char *addr)
 	       vmsplice(pin->p[1], &iov, 1, 0) == (ssize_t)PAGE;
 }
 
+static void drop_pin(struct pin *pin)
+{
+	close(pin->p[0]);
+	close(pin->p[1]);
+}
+
 /* Whether the page has what @seed says until the end */
 static bool unpin_page(struct pin *pin, int seed)
 {
@@ -189,8 +195,7 @@ static bool unpin_page(struct pin *pin, int seed)
 	bool ok = read(pin->p[0], buf, PAGE) == (ssize_t)PAGE &&
 		  same(buf, PAGE, seed) == PAGE;
 
-	close(pin->p[0]);
-	close(pin->p[1]);
+	drop_pin(pin);
 	return ok;
 }
 
@@ -881,6 +886,60 @@ TEST_F_TIMEOUT(guestramfs, pinned_memory_is_nobodys, TIMEOUT)
 	}
 }
 
+#define CAP	4
+
+/* A guest whose I/O pins too much would stop that of all others. */
+TEST_F_TIMEOUT(guestramfs, file_cannot_starve_another, TIMEOUT)
+{
+	struct pin pin[CAP + 1], more;
+	char *mem, *theirs;
+	int fd, other, i;
+
+	ASSERT_EQ(umount(DIR), 0);
+	EXPECT_EQ(mount_with(SIZE ",cap=0"), -EINVAL);
+	ASSERT_EQ(mount_with(SIZE ",cap=4"), 0);
+	fd = make_sized(NAME, 2 * CAP * BLOCK);
+	other = make_sized(OTHER, 2 * CAP * BLOCK);
+	ASSERT_GE(fd, 0);
+	ASSERT_GE(other, 0);
+	mem = map(fd, 2 * CAP * BLOCK, 0);
+	theirs = map(other, 2 * CAP * BLOCK, 0);
+	ASSERT_NE(mem, MAP_FAILED);
+	ASSERT_NE(theirs, MAP_FAILED);
+	memset(mem, 1, 2 * CAP * BLOCK);
+	memset(theirs, 2, 2 * CAP * BLOCK);
+
+	/* One after the other, as many as it wants */
+	for (i = 0; i < 2 * CAP; i++) {
+		ASSERT_TRUE(pin_page(&more, mem + i * BLOCK));
+		drop_pin(&more);
+	}
+	for (i = 0; i < CAP; i++)
+		ASSERT_TRUE(pin_page(&pin[i], mem + i * BLOCK));
+	EXPECT_FALSE(pin_page(&more, mem + CAP * BLOCK));
+	EXPECT_EQ(errno, ENOMEM);
+	drop_pin(&more);
+	/* What has struct pages is not charged again. */
+	EXPECT_TRUE(pin_page(&more, mem + PAGE));
+	drop_pin(&more);
+	for (i = 0; i < CAP; i++) {
+		ASSERT_TRUE(pin_page(&more, theirs + i * BLOCK));
+		drop_pin(&more);
+	}
+
+	/* Its file outlives what it was charged with, or the reverse. */
+	drop_pin(&pin[0]);
+	ASSERT_TRUE(pin_page(&pin[0], mem + CAP * BLOCK));
+	munmap(mem, 2 * CAP * BLOCK);
+	munmap(theirs, 2 * CAP * BLOCK);
+	close(fd);
+	close(other);
+	unlink(NAME);
+	EXPECT_EQ(fs_stat("waiting"), CAP);
+	for (i = 0; i < CAP; i++)
+		drop_pin(&pin[i]);
+}
+
 /* A VMM that was killed in the midst of I/O would leave its memory behind. */
 TEST_F_TIMEOUT(guestramfs, killed_process_leaves_nothing, TIMEOUT)
 {
@@ -1197,6 +1256,96 @@ TEST_F_TIMEOUT(guestramfs, calls_on_mappings_work, TIMEOUT)
 	close(fd);
 }
 
+/* virtio-mem and reports of free pages would fail in QEMU, which calls this. */
+TEST_F_TIMEOUT(guestramfs, zapped_mapping_comes_back, TIMEOUT)
+{
+	const size_t len = 4 * BLOCK;
+	int fd = make_sized(NAME, len);
+	struct pin pin;
+	char *mem;
+
+	ASSERT_GE(fd, 0);
+	mem = map(fd, len, 0);
+	ASSERT_NE(mem, MAP_FAILED);
+	fill(mem, len, 8);
+	ASSERT_TRUE(pin_page(&pin, mem));
+	EXPECT_EQ(madvise(mem, BLOCK, MADV_DONTNEED), 0);
+	EXPECT_EQ(madvise(mem + BLOCK + PAGE, BLOCK, MADV_DONTNEED), 0);
+	EXPECT_EQ(used(), 4);
+	EXPECT_EQ(same(mem, len, 8), len);
+	EXPECT_EQ(madvise(mem, len, MADV_FREE), -1);
+	EXPECT_EQ(errno, EINVAL);
+
+	/* As QEMU does it: the pinned block is not its any more. */
+	EXPECT_EQ(punch(fd, 0, BLOCK), 0);
+	EXPECT_EQ(madvise(mem, BLOCK, MADV_DONTNEED), 0);
+	EXPECT_TRUE(all_bytes(mem, BLOCK, 0));
+	EXPECT_EQ(used(), 5);
+	EXPECT_TRUE(unpin_page(&pin, 8));
+	EXPECT_TRUE(eventually(used() == 4));
+	munmap(mem, len);
+	close(fd);
+}
+
+struct toucher {
+	pthread_t thread;
+	char *mem;
+	bool stop;
+};
+
+static void *touch_on(void *arg)
+{
+	struct toucher *t = arg;
+
+	while (!__atomic_load_n(&t->stop, __ATOMIC_RELAXED))
+		__atomic_fetch_add(t->mem, 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* Whether what the log got since @kmsg was at its end has this word */
+static bool log_says(int kmsg, const char *word)
+{
+	bool said = false;
+	char line[8192];
+	ssize_t len;
+
+	while ((len = read(kmsg, line, sizeof(line) - 1)) > 0 ||
+	       (len < 0 && errno == EPIPE)) {
+		line[len > 0 ? len : 0] = 0;
+		said |= !!strstr(line, word);
+	}
+	return said;
+}
+
+/* A TLB would have what is another guest's later, and the log "bad pud". */
+TEST_F_TIMEOUT(guestramfs, zap_races_with_fault, TIMEOUT)
+{
+	int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC), fd, i;
+	struct toucher t = {};
+	char *mem;
+
+	ASSERT_GE(kmsg, 0);
+	ASSERT_GE(lseek(kmsg, 0, SEEK_END), 0);
+
+	ASSERT_EQ(umount(DIR), 0);
+	ASSERT_EQ(mount_with(""), 0);
+	fd = make_sized(NAME, GB);
+	ASSERT_GE(fd, 0);
+	mem = map(fd, GB, 0);
+	ASSERT_NE(mem, MAP_FAILED);
+	t.mem = mem + BLOCK;
+	ASSERT_EQ(pthread_create(&t.thread, NULL, touch_on, &t), 0);
+	for (i = 0; i < 20000; i++)
+		ASSERT_EQ(madvise(mem, BLOCK, MADV_DONTNEED), 0);
+	__atomic_store_n(&t.stop, true, __ATOMIC_RELAXED);
+	pthread_join(t.thread, NULL);
+	EXPECT_TRUE(all_bytes(mem, BLOCK, 0));
+	EXPECT_FALSE(log_says(kmsg, "bad pud"));
+	munmap(mem, GB);
+	close(fd);
+	close(kmsg);
+}
+
 /*
  * VMMs, as far as their memory is concerned
  */
@@ -1226,6 +1375,7 @@ TEST_F_TIMEOUT(guestramfs, qemu_gets_its_memory, TIMEOUT)
 	fill(mem, len, 6);
 	/* virtio-mem and the balloon give back what the guest does. */
 	EXPECT_EQ(punch(fd, 2 * BLOCK, 4 * BLOCK), 0);
+	EXPECT_EQ(madvise(mem + 2 * BLOCK, 4 * BLOCK, MADV_DONTNEED), 0);
 	EXPECT_TRUE(eventually(used() == 4));
 	EXPECT_TRUE(all_bytes(mem + 2 * BLOCK, 4 * BLOCK, 0));
 	munmap(area, len + BLOCK);
@@ -1284,6 +1434,193 @@ TEST_F_TIMEOUT(guestramfs, others_get_their_memory, TIMEOUT)
  * What goes wrong
  */
 
+/* What a process does that is killed at any moment */
+struct victim {
+	unsigned int seed;
+	uint64_t stamp;
+	int fd, disk;
+	char *mem;
+	size_t nr;
+	bool has[6];	/* blocks: its stamp, or else zeroes or a hole */
+	struct pin pin;
+	bool pinned;
+};
+
+#define REQUIRE(condition)						\
+do {									\
+	if (!(condition)) {						\
+		ksft_print_msg("line %d: %s\n", __LINE__, #condition);	\
+		_exit(1);						\
+	}								\
+} while (0)
+
+static off_t place(struct victim *v, size_t i)
+{
+	return i * BLOCK + v->stamp % 512 * PAGE;
+}
+
+static uint64_t *word(struct victim *v, size_t i)
+{
+	return (uint64_t *)(v->mem + place(v, i));
+}
+
+/* A hole may find no memory when it is touched, so it is filled before. */
+static void stamp_block(struct victim *v, size_t i)
+{
+	if (fallocate(v->fd, 0, i * BLOCK, BLOCK)) {
+		REQUIRE(errno == ENOSPC);
+		return;
+	}
+	REQUIRE(*word(v, i) == (v->has[i] ? v->stamp : 0));
+	*word(v, i) = v->stamp;
+	v->has[i] = true;
+}
+
+static void drop_block(struct victim *v, size_t i)
+{
+	uint64_t got = 1;
+
+	REQUIRE(!punch(v->fd, i * BLOCK, BLOCK));
+	REQUIRE(!madvise(v->mem + i * BLOCK, BLOCK, MADV_DONTNEED));
+	REQUIRE(pread(v->fd, &got, sizeof(got), place(v, i)) == sizeof(got));
+	REQUIRE(!got);
+	v->has[i] = false;
+}
+
+/* A pin has what it had, wherever the block has gone since. */
+static void pin_block(struct victim *v, size_t i)
+{
+	uint64_t page[PAGE / sizeof(uint64_t)];
+
+	if (v->pinned) {
+		REQUIRE(read(v->pin.p[0], page, PAGE) == (ssize_t)PAGE);
+		REQUIRE(*page == v->stamp);
+		drop_pin(&v->pin);
+		v->pinned = false;
+	} else if (v->has[i]) {
+		REQUIRE(pin_page(&v->pin, (char *)word(v, i)));
+		v->pinned = true;
+	}
+}
+
+/* read() and write() hold the block. */
+static void copy_block(struct victim *v, size_t i)
+{
+	static char buf[MB];
+
+	if (!v->has[i])
+		return;
+	REQUIRE(pread(v->fd, buf, MB, i * BLOCK) == (ssize_t)MB);
+	REQUIRE(pwrite(v->fd, buf, MB, i * BLOCK) == (ssize_t)MB);
+}
+
+static void disk_block(struct victim *v, size_t i)
+{
+	uint64_t *at = word(v, i);
+
+	if (!v->has[i])
+		return;
+	REQUIRE(pwrite(v->disk, at, PAGE, v->seed % 16 * PAGE) ==
+		(ssize_t)PAGE);
+	REQUIRE(pread(v->disk, at, PAGE, v->seed % 16 * PAGE) == (ssize_t)PAGE);
+	/* That of another one who has written there in between, perhaps */
+	REQUIRE(*at);
+	*at = v->stamp;
+}
+
+static void fork_block(struct victim *v, size_t i)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		for (i = 0; i < v->nr; i++)
+			REQUIRE(!v->has[i] || *word(v, i) == v->stamp);
+		_exit(0);
+	}
+	REQUIRE(pid < 0 || !wait_exit(pid));
+}
+
+static void (*const do_block[])(struct victim *v, size_t i) = {
+	stamp_block, drop_block, pin_block, copy_block, disk_block, fork_block,
+};
+
+static void use_file(struct victim *v, const char *path)
+{
+	bool early = rand_r(&v->seed) % 2;
+	size_t i;
+	int n;
+
+	v->nr = 1 + rand_r(&v->seed) % ARRAY_SIZE(v->has);
+	memset(v->has, 0, sizeof(v->has));
+	v->fd = make(path);
+	REQUIRE(v->fd >= 0);
+	if (ftruncate(v->fd, v->nr * BLOCK)) {
+		REQUIRE(errno == ENOSPC);
+		goto out;
+	}
+	v->mem = map(v->fd, v->nr * BLOCK, 0);
+	REQUIRE(v->mem != MAP_FAILED);
+	if (early)
+		unlink(path);
+	for (i = 0; i < v->nr; i++)
+		stamp_block(v, i);
+	for (n = rand_r(&v->seed) % 16; n; n--)
+		do_block[rand_r(&v->seed) % ARRAY_SIZE(do_block)](v,
+			rand_r(&v->seed) % v->nr);
+	for (i = 0; i < v->nr; i++)
+		REQUIRE(!v->has[i] || *word(v, i) == v->stamp);
+	munmap(v->mem, v->nr * BLOCK);
+out:
+	if (v->pinned)
+		pin_block(v, 0);
+	close(v->fd);
+	unlink(path);
+}
+
+static void use_files(unsigned int seed)
+{
+	struct victim v = { .seed = seed };
+	char path[64];
+
+	snprintf(path, sizeof(path), DIR "/%u", seed);
+	v.disk = open(DISK, O_RDWR | O_DIRECT | O_CLOEXEC);
+	REQUIRE(v.disk >= 0);
+	for (v.stamp = (uint64_t)seed << 32 | 1;; v.stamp++)
+		use_file(&v, path);
+}
+
+#define VICTIMS		4
+#define STRESS_SECONDS	20
+
+/* A host where guests come and go and crash would lose memory, or mix it up. */
+TEST_F_TIMEOUT(guestramfs, all_are_killed_at_any_moment, TIMEOUT)
+{
+	time_t end = time(NULL) + STRESS_SECONDS;
+	unsigned int seed = 0, round;
+	pid_t pid[VICTIMS];
+	int i;
+
+	for (round = 0; round < 3 || time(NULL) < end; round++) {
+		for (i = 0; i < VICTIMS; i++) {
+			seed++;
+			pid[i] = fork();
+			if (!pid[i]) {
+				setpgid(0, i ? pid[0] : 0);
+				use_files(seed);
+			}
+			ASSERT_EQ(setpgid(pid[i], pid[0]), 0);
+		}
+		usleep(rand_r(&seed) % 300000);
+		EXPECT_EQ(kill(-pid[0], SIGKILL), 0);
+		for (i = 0; i < VICTIMS; i++)
+			EXPECT_EQ(wait_exit(pid[i]), -SIGKILL);
+		ASSERT_EQ(system("rm -f " DIR "/*"), 0);
+		ASSERT_TRUE(eventually(!used())) {
+			TH_LOG("round %u: %ld blocks are used", round, used());
+		}
+	}
+}
+
 /* Unplugging memory would hang, or leave a way to it. */
 TEST_F_TIMEOUT(guestramfs, unbind_takes_the_memory, TIMEOUT)
 {
@@ -1301,8 +1638,7 @@ TEST_F_TIMEOUT(guestramfs, unbind_takes_the_memory, TIMEOUT)
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid) {
-		close(pin.p[0]);
-		close(pin.p[1]);
+		drop_pin(&pin);
 		_exit(!!dax_unbind());
 	}
 
