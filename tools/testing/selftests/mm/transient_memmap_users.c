@@ -331,18 +331,12 @@ static int measure(int (*by)(struct area *a))
 	return outcome->ret == USER_SKIP ? KSFT_SKIP : KSFT_FAIL;
 }
 
-/* Of the device, so it is not for a file */
-static bool unbinds(const struct user *user)
-{
-	return user->why && !strncmp(user->why, "unbind waits", 12);
-}
-
 static bool selected(const struct user *user, char **names)
 {
-	if (memory_file && unbinds(user))
+	if (memory_file && user->when == ON_DEVICE)
 		return false;
 	if (!*names)
-		return !user->extra;
+		return user->when != IF_NAMED;
 	for (; *names; names++)
 		if (!strncmp(user->name, *names, strlen(*names)))
 			return true;
@@ -369,8 +363,8 @@ int main(int argc, char **argv)
 {
 	const struct user *const all[] = {
 		/* Lockdep has something to say of vhost-scsi, and is silent then. */
-		io_users, nfs_users, disk_users, gup_users, net_users, rdma_users,
-		dma_users, kvm_users, vdpa_users, vhost_users
+		io_users, nfs_users, disk_users, iscsi_users, gup_users, net_users,
+		rdma_users, dma_users, kvm_users, vdpa_users, vhost_users
 	}, *user;
 	unsigned long cache, longterm;
 	const char *file = NULL, *wanted = NULL;

@@ -9,6 +9,9 @@
 #define USER_FAIL	1	/* something went wrong: user_note() says what */
 #define USER_SKIP	2	/* can't be tried here: user_note() says why */
 
+/* When a row runs: always, only if it is named, or not on a file of guestramfs */
+enum user_when { ALWAYS, IF_NAMED, ON_DEVICE };
+
 /* Whether it may, must, or must not have struct pages made */
 enum user_pins { MAY_PIN, PINS, NO_PINS };
 
@@ -28,7 +31,7 @@ struct user {
 	const char *why;	/* for the table: of a refusal, or of no pins */
 	int (*run)(struct area *a);
 	size_t align;		/* of the device; 0: 2 MiB */
-	bool extra;		/* runs only if it is named */
+	enum user_when when;
 };
 
 #define AREA_LEN	(64 * MB)
@@ -37,8 +40,8 @@ struct user {
 #define SCRATCH		"/tmp/transient_memmap_users"
 
 /* Each ends with an entry that has no name. */
-extern const struct user io_users[], disk_users[], nfs_users[], gup_users[], net_users[],
-	rdma_users[], vhost_users[], vdpa_users[], dma_users[], kvm_users[];
+extern const struct user io_users[], disk_users[], nfs_users[], iscsi_users[], gup_users[],
+	net_users[], rdma_users[], vhost_users[], vdpa_users[], dma_users[], kvm_users[];
 
 /*
  * Prints what vhost takes for I/O with @a, of any kind of memory: a name, how many
@@ -67,6 +70,12 @@ void user_let_go(void);
 
 /* The directory in sysfs of the disk with this serial number, or NULL */
 char *find_disk(const char *serial);
+
+/*
+ * A disk that a driver makes by itself: its path, once a directory of sysfs fits the
+ * pattern and the disk can be opened, or NULL
+ */
+char *disk_appears(const char *pattern);
 
 /* Run a shell command, its output kept from the results: its status */
 int sh(const char *fmt, ...) __printf(1, 2);
@@ -129,6 +138,7 @@ int check_direct(struct area *a, const char *path);
  * ENOMEM is the error if another block is pinned.
  */
 int check_capped(struct area *a, const char *path);
+int check_capped_write_short(struct area *a, const char *path);
 
 /* Run what is to be refused, with the only block that may be live in use. */
 int beyond_cap(struct area *a, int (*run)(struct area *a));

@@ -74,8 +74,7 @@ static int raid5(struct area *a)
 	return on_raid(a, "raid5_ls 2 128 nosync 3" SLICE(0) SLICE(1) SLICE(2));
 }
 
-/* A disk that a driver makes by itself: its path, once it is there */
-static char *disk_appears(const char *pattern)
+char *disk_appears(const char *pattern)
 {
 	static char path[PATH_MAX];
 	glob_t found;
@@ -175,9 +174,9 @@ static long nvme_pieces(transfer_fn by, int fd, bool write, void *buf, size_t le
 	return done;
 }
 
-static long command_by_ioctl(int fd, bool write, void *buf, size_t len, off_t off)
+static struct nvme_passthru_cmd rw_command(bool write, void *buf, size_t len, off_t off)
 {
-	struct nvme_passthru_cmd cmd = {
+	return (struct nvme_passthru_cmd) {
 		.opcode = write ? 1 : 2,
 		.nsid = 1,
 		.addr = (unsigned long)buf,
@@ -185,6 +184,11 @@ static long command_by_ioctl(int fd, bool write, void *buf, size_t len, off_t of
 		.cdw10 = off / 512,
 		.cdw12 = len / 512 - 1,
 	};
+}
+
+static long command_by_ioctl(int fd, bool write, void *buf, size_t len, off_t off)
+{
+	struct nvme_passthru_cmd cmd = rw_command(write, buf, len, off);
 	int status = ioctl(fd, NVME_IOCTL_IO_CMD, &cmd);
 
 	return status < 0 ? -errno : status ? -EIO : (long)len;
@@ -203,19 +207,15 @@ static long uring_cmd(int flags, int fd, uint32_t op, const void *cmd, size_t le
 	return uring_request(flags, &big.sqe, NULL);
 }
 
+/* struct nvme_uring_cmd is laid out alike, but for the result, which is 0 here. */
 static long command_by_uring(int fd, bool write, void *buf, size_t len, off_t off)
 {
-	const struct nvme_uring_cmd cmd = {
-		.opcode = write ? 1 : 2,
-		.nsid = 1,
-		.addr = (unsigned long)buf,
-		.data_len = len,
-		.cdw10 = off / 512,
-		.cdw12 = len / 512 - 1,
-	};
-	long status = uring_cmd(IORING_SETUP_SQE128 | IORING_SETUP_CQE32, fd,
-				NVME_URING_CMD_IO, &cmd, sizeof(cmd));
+	const struct nvme_passthru_cmd cmd = rw_command(write, buf, len, off);
+	long status;
 
+	_Static_assert(sizeof(cmd) == sizeof(struct nvme_uring_cmd), "alike");
+	status = uring_cmd(IORING_SETUP_SQE128 | IORING_SETUP_CQE32, fd,
+			   NVME_URING_CMD_IO, &cmd, sizeof(cmd));
 	return status < 0 ? status : status ? -EIO : (long)len;
 }
 
@@ -403,11 +403,11 @@ const struct user disk_users[] = {
 	{ "RAID 1", 0, PINS, NULL, raid1 },
 	{ "RAID 5", 0, PINS, NULL, raid5 },
 	{ "NVMe over TCP", 0, PINS, NULL, nvme_tcp },
-	{ "NVMe", 0, PINS, NULL, nvme, 0, true },
-	{ "NVMe passthrough, ioctl", 0, PINS, NULL, nvme_ioctl, 0, true },
-	{ "NVMe passthrough, io_uring", 0, PINS, NULL, nvme_uring, 0, true },
-	{ "NVMe passthrough, beyond the cap", -ENOMEM, NO_PINS, NULL, beyond_nvme, 0, true },
+	{ "NVMe", 0, PINS, NULL, nvme, 0, IF_NAMED },
+	{ "NVMe passthrough, ioctl", 0, PINS, NULL, nvme_ioctl, 0, IF_NAMED },
+	{ "NVMe passthrough, io_uring", 0, PINS, NULL, nvme_uring, 0, IF_NAMED },
+	{ "NVMe passthrough, beyond the cap", -ENOMEM, NO_PINS, NULL, beyond_nvme, 0, IF_NAMED },
 	{ "NBD", 0, PINS, NULL, nbd },
-	{ "ublk", 0, PINS, NULL, ublk, 0, true },
+	{ "ublk", 0, PINS, NULL, ublk, 0, IF_NAMED },
 	{}
 };

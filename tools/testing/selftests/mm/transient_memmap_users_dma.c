@@ -104,6 +104,7 @@ struct edu {
 	int container, group, fd;
 	uint32_t ioas;
 	char *regs;
+	size_t regs_len;
 };
 
 /* A way to assign the device, and to map memory for it */
@@ -258,15 +259,15 @@ static int edu_open(struct edu *edu, const struct way *way)
 	if (sh("echo vfio-pci >%s/driver_override; echo %s >/sys/bus/pci/drivers_probe",
 	       dir, name))
 		return user_skip("no vfio-pci");
-	edu->way = way;
-	edu->group = -1;
+	*edu = (struct edu) { .way = way, .group = -1 };
 	ret = way->open(edu, dir, name);
 	if (ret)
 		return ret;
 	if (edu->fd < 0 || ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &bar) ||
 	    ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &config))
 		return user_fail("%s: %m", name);
-	edu->regs = mmap(NULL, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED, edu->fd,
+	edu->regs_len = bar.size;
+	edu->regs = mmap(NULL, edu->regs_len, PROT_READ | PROT_WRITE, MAP_SHARED, edu->fd,
 			 bar.offset);
 	if (edu->regs == MAP_FAILED ||
 	    pwrite(edu->fd, &command, 2, config.offset + PCI_COMMAND) != 2)
@@ -274,8 +275,10 @@ static int edu_open(struct edu *edu, const struct way *way)
 	return 0;
 }
 
+/* The device stays open as long as its registers are mapped. */
 static void edu_close(struct edu *edu)
 {
+	munmap(edu->regs, edu->regs_len);
 	close(edu->fd);
 	close(edu->group);
 	close(edu->container);
@@ -932,16 +935,16 @@ const struct user dma_users[] = {
 	{ "VFIO type1, long-term allowed", 0, NO_PINS, "falls back to page tables",
 	  assigned_allowed_by_type1 },
 	{ "VFIO type1, unbound", 0, NO_PINS, "unbind waits for the unmap",
-	  assigned_unbound_by_type1 },
+	  assigned_unbound_by_type1, 0, ON_DEVICE },
 	{ "VFIO type1, killed", 0, NO_PINS, "unbind waits for the exit",
-	  assigned_killed_by_type1 },
+	  assigned_killed_by_type1, 0, ON_DEVICE },
 	{ "iommufd", 0, NO_PINS, "falls back to page tables", assigned_by_cdev },
 	{ "iommufd, long-term allowed", 0, NO_PINS, "falls back to page tables",
 	  assigned_allowed_by_cdev },
 	{ "iommufd, unbound", 0, NO_PINS, "unbind waits for the unmap",
-	  assigned_unbound_by_cdev },
+	  assigned_unbound_by_cdev, 0, ON_DEVICE },
 	{ "iommufd, killed", 0, NO_PINS, "unbind waits for the exit",
-	  assigned_killed_by_cdev },
+	  assigned_killed_by_cdev, 0, ON_DEVICE },
 	{ "iommufd, copy of an IOAS", 0, NO_PINS, "copies share their pages",
 	  ioas_copied },
 	{ "iommufd, mixed memory", 0, NO_PINS, "pins only what is ordinary",
@@ -951,16 +954,16 @@ const struct user dma_users[] = {
 	{ "iommufd, compat", 0, NO_PINS, "falls back to page tables",
 	  assigned_by_compat },
 	{ "iommufd, compat, unbound", 0, NO_PINS, "unbind waits for the unmap",
-	  assigned_unbound_by_compat },
+	  assigned_unbound_by_compat, 0, ON_DEVICE },
 	{ "iommufd, compat, killed", 0, NO_PINS, "unbind waits for the exit",
-	  assigned_killed_by_compat },
-	{ "VFIO mdev, type1", -EOPNOTSUPP, NO_PINS, "long-term pin", mdev_by_type1, 0, true },
-	{ "VFIO mdev, type1, allowed", 0, PINS, "longterm is 1", mdev_allowed_by_type1, 0, true },
-	{ "VFIO mdev, type1, vfio_dma_rw", 0, NO_PINS, "copied", mdev_copies_by_type1, 0, true },
-	{ "VFIO mdev, iommufd", -EOPNOTSUPP, NO_PINS, "long-term pin", mdev_by_cdev, 0, true },
-	{ "VFIO mdev, iommufd, allowed", 0, PINS, "longterm is 1", mdev_allowed_by_cdev, 0, true },
-	{ "VFIO mdev, iommufd, vfio_dma_rw", 0, MAY_PIN, "copied", mdev_copies_by_cdev, 0, true },
-	{ "VMCI queue pair", 0, PINS, "for good, without FOLL_LONGTERM", vmci, 0, true },
-	{ "VMCI queue pair beyond the cap", -ENOMEM, NO_PINS, NULL, vmci_beyond, 0, true },
+	  assigned_killed_by_compat, 0, ON_DEVICE },
+	{ "VFIO mdev, type1", -EOPNOTSUPP, NO_PINS, "long-term pin", mdev_by_type1, 0, IF_NAMED },
+	{ "VFIO mdev, type1, allowed", 0, PINS, "longterm is 1", mdev_allowed_by_type1, 0, IF_NAMED },
+	{ "VFIO mdev, type1, vfio_dma_rw", 0, NO_PINS, "copied", mdev_copies_by_type1, 0, IF_NAMED },
+	{ "VFIO mdev, iommufd", -EOPNOTSUPP, NO_PINS, "long-term pin", mdev_by_cdev, 0, IF_NAMED },
+	{ "VFIO mdev, iommufd, allowed", 0, PINS, "longterm is 1", mdev_allowed_by_cdev, 0, IF_NAMED },
+	{ "VFIO mdev, iommufd, vfio_dma_rw", 0, MAY_PIN, "copied", mdev_copies_by_cdev, 0, IF_NAMED },
+	{ "VMCI queue pair", 0, PINS, "for good, without FOLL_LONGTERM", vmci, 0, IF_NAMED },
+	{ "VMCI queue pair beyond the cap", -ENOMEM, NO_PINS, NULL, vmci_beyond, 0, IF_NAMED },
 	{}
 };

@@ -31,9 +31,6 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE		25
 #endif
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED	24
-#endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL	102
 #define MADV_GUARD_REMOVE	103
@@ -619,7 +616,6 @@ static const struct call calls[] = {
 	CALL(mincore, 0), CALL(mlock, 0), CALL(munlock, 0),
 	CALL(madvise, MADV_NORMAL), CALL(madvise, MADV_RANDOM),
 	CALL(madvise, MADV_SEQUENTIAL), CALL(madvise, MADV_WILLNEED),
-	CALL(madvise, MADV_DONTNEED), CALL(madvise, MADV_DONTNEED_LOCKED),
 	CALL(madvise, MADV_FREE),
 	CALL(madvise, MADV_DONTFORK), CALL(madvise, MADV_DOFORK),
 	CALL(madvise, MADV_MERGEABLE), CALL(madvise, MADV_UNMERGEABLE),

@@ -617,6 +617,23 @@ static int on_fuse(struct area *a, check_fn check)
 	return ret;
 }
 
+/* The machine's host serves a directory with this tag, if it does. */
+#define VIRTIOFS_TAG	"transient_memmap"
+
+static int on_virtiofs(struct area *a, check_fn check)
+{
+	int ret;
+
+	mkdir("mnt", 0700);
+	if (mount(VIRTIOFS_TAG, "mnt", "virtiofs", 0, NULL))
+		return user_skip("no virtiofs " VIRTIOFS_TAG ": %m");
+	ret = file_at(a, "mnt/file", check);
+	unlink("mnt/file");
+	if (umount2("mnt", 0))
+		ret = ret ?: user_fail("can't unmount virtiofs: %m");
+	return ret;
+}
+
 static int ext4_file(struct area *a)
 {
 	return on_fs(a, "ext4", "64", "mkfs.ext4", on_file, check_direct);
@@ -657,6 +674,7 @@ static int btrfs_nocow(struct area *a) { return on_btrfs(a, on_nocow_file, check
 
 static int file_on_9p(struct area *a) { return on_9p(a, check_direct); }
 static int file_on_fuse(struct area *a) { return on_fuse(a, check_direct); }
+static int file_on_virtiofs(struct area *a) { return on_virtiofs(a, check_direct); }
 
 static int on_loop(struct area *a, check_fn check)
 {
@@ -740,9 +758,15 @@ static long transfer_capped(transfer_fn by, int fd, bool write, char *buf, size_
 	return ret < 0 ? ret : (long)done;
 }
 
+/* What a file system may do with direct I/O, other than to do it or to fail */
+enum {
+	READ_MAY_BE_SHORT = 1,
+	WRITE_MAY_BE_SHORT = 2,
+	COPIES = 4,
+};
+
 /* The first error, or 0 */
-static int check_halves(struct area *a, int fd, int cached, transfer_fn by,
-			bool may_be_short)
+static int check_halves(struct area *a, int fd, int cached, transfer_fn by, int may)
 {
 	/* What can be pinned ends in the middle of a cluster of 8 KiB. */
 	char *buf = a->mem + 4 * MB - 516 * KB;
@@ -752,7 +776,7 @@ static int check_halves(struct area *a, int fd, int cached, transfer_fn by,
 	if (!contents_put(cached, transfer_psync, len, 0, 1))
 		return user_fail("can't write from ordinary memory");
 	fill(buf, len, 2);
-	wrote = transfer_capped(by, fd, true, buf, len, may_be_short);
+	wrote = transfer_capped(by, fd, true, buf, len, may & WRITE_MAY_BE_SHORT);
 	if (wrote >= 0 && wrote != (long)len)
 		return user_fail("%ld of %zu bytes were written", wrote, len);
 	if (!(wrote < 0 ? sectors_are_either(cached, len, 1, 2) :
@@ -762,18 +786,12 @@ static int check_halves(struct area *a, int fd, int cached, transfer_fn by,
 	if (!contents_put(cached, transfer_psync, len, 0, 3))
 		return user_fail("can't write from ordinary memory");
 	memset(buf, 0x3c, len);
-	got = transfer_capped(by, fd, false, buf, len, may_be_short);
+	got = transfer_capped(by, fd, false, buf, len, may & READ_MAY_BE_SHORT);
 	if (got >= 0 && (got != (long)len || same(buf, len, 3) != len))
 		return user_fail("%ld of %zu bytes were read, %zu of them right", got,
 				 len, same(buf, len, 3));
 	return wrote < 0 ? wrote : got < 0 ? got : 0;
 }
-
-/* What a file system may do with direct I/O, other than to do it or to fail */
-enum {
-	MAY_BE_SHORT = 1,
-	COPIES = 2,
-};
 
 /* Another block is pinned for all the time, so nothing can be. */
 static int check_refused(struct area *a, int fd, int cached, int may)
@@ -816,7 +834,7 @@ static int check_cap(struct area *a, const char *path, int may)
 		ret = -ENOMEM;
 		/* A machine under load may take a second to complete a part. */
 		for (tries = 0; tries < 3 && ret == -ENOMEM; tries++)
-			ret = check_halves(a, fd, cached, by[i], may & MAY_BE_SHORT);
+			ret = check_halves(a, fd, cached, by[i], may);
 		worst = ret ?: worst;
 	}
 	close(fd);
@@ -831,7 +849,12 @@ int check_capped(struct area *a, const char *path)
 
 static int check_capped_short(struct area *a, const char *path)
 {
-	return check_cap(a, path, MAY_BE_SHORT);
+	return check_cap(a, path, READ_MAY_BE_SHORT | WRITE_MAY_BE_SHORT);
+}
+
+int check_capped_write_short(struct area *a, const char *path)
+{
+	return check_cap(a, path, WRITE_MAY_BE_SHORT);
 }
 
 static int check_capped_copied(struct area *a, const char *path)
@@ -888,6 +911,7 @@ static int capped_loop(struct area *a)
 
 static int capped_9p(struct area *a) { return on_9p(a, check_capped); }
 static int capped_fuse(struct area *a) { return on_fuse(a, check_capped_short); }
+static int capped_virtiofs(struct area *a) { return on_virtiofs(a, check_capped_short); }
 
 /*
  * What each call says if its first page can't be pinned. ENOMEM tells an
@@ -1252,24 +1276,27 @@ const struct user io_users[] = {
 	{ "read(2), write(2), page cache", 0, NO_PINS, "copied", buffered_file },
 	{ "file on ext4, O_DIRECT", 0, PINS, NULL, ext4_file },
 	{ "file on xfs, O_DIRECT", 0, PINS, NULL, xfs_file },
-	{ "file on btrfs, O_DIRECT", 0, PINS, "writes are copied", btrfs_file, 0, true },
-	{ "file on btrfs, nodatacow, O_DIRECT", 0, PINS, NULL, btrfs_nocow, 0, true },
+	{ "file on btrfs, O_DIRECT", 0, PINS, "writes are copied", btrfs_file, 0, IF_NAMED },
+	{ "file on btrfs, nodatacow, O_DIRECT", 0, PINS, NULL, btrfs_nocow, 0, IF_NAMED },
 	{ "file on 9p, O_DIRECT", 0, PINS, NULL, file_on_9p },
 	{ "file on FUSE, O_DIRECT", 0, PINS, NULL, file_on_fuse },
+	{ "file on virtiofs, O_DIRECT", 0, PINS, NULL, file_on_virtiofs, 0, IF_NAMED },
 	{ "loop, direct-io", 0, PINS, NULL, loop_disk },
 	{ "beyond the cap, 11 calls", -ENOMEM, MAY_PIN, "some say EFAULT or EIO",
 	  beyond_calls },
 	{ "cap of 1: disk", 0, PINS, NULL, capped_disk },
 	{ "cap of 1: ext4", 0, PINS, NULL, capped_ext4 },
 	{ "cap of 1: xfs", 0, PINS, NULL, capped_xfs },
-	{ "cap of 1: btrfs", 0, PINS, "refused: copied", capped_btrfs, 0, true },
-	{ "cap of 1: btrfs, nodatacow", 0, PINS, "refused: copied", capped_btrfs_nocow, 0, true },
+	{ "cap of 1: btrfs", 0, PINS, "refused: copied", capped_btrfs, 0, IF_NAMED },
+	{ "cap of 1: btrfs, nodatacow", 0, PINS, "refused: copied", capped_btrfs_nocow, 0, IF_NAMED },
 	{ "cap of 1: vfat", -ENOMEM, PINS, "data unharmed", capped_vfat },
 	{ "cap of 1: overlayfs", 0, PINS, NULL, capped_overlay },
 	{ "cap of 1: loop", 0, PINS, NULL, capped_loop },
 	{ "cap of 1: dm-crypt", 0, PINS, NULL, capped_crypt },
 	{ "cap of 1: 9p", -ENOMEM, PINS, "data unharmed", capped_9p },
 	{ "cap of 1: FUSE", 0, PINS, "may be short, goes on", capped_fuse },
+	{ "cap of 1: virtiofs", 0, PINS, "may be short, goes on", capped_virtiofs, 0,
+	  IF_NAMED },
 	{ "dm-crypt", 0, PINS, NULL, dm_crypt },
 	{ "dm-integrity", 0, PINS, NULL, dm_integrity },
 	{ "SCSI disk with T10 protection", 0, PINS, NULL, scsi_protected },

@@ -493,9 +493,9 @@ const struct user vdpa_users[] = {
 	  simulated_by_pa_allowed },
 	{ "vhost-vdpa, IOMMU", 0, NO_PINS, "maps pfns", iommu_works },
 	{ "vhost-vdpa, IOMMU, unbound", 0, NO_PINS, "unbind waits for the close",
-	  iommu_unbound },
+	  iommu_unbound, 0, ON_DEVICE },
 	{ "vhost-vdpa, IOMMU, killed", 0, NO_PINS, "unbind waits for the exit",
-	  iommu_killed },
+	  iommu_killed, 0, ON_DEVICE },
 	{ "VDUSE", 0, NO_PINS, "maps the file", in_user_space },
 	{}
 };
