@@ -23,11 +23,14 @@ build/guest/PARTS.
              without the comparison
   -K KERNEL  the kernel of both the machine and the guest, as for vm.sh -k
   -j PARTS   run only these, of: boot,transient,guestramfs,static,drills,unbind,
-             assigned,backend,libvirt,kexec
+             assigned,backend,memerr,libvirt,kexec
              guestramfs: its memory is a file of that file system
+             memerr: pages of its memory get uncorrectable errors
              libvirt: domains of Debian's libvirt, on such files
              kexec: last, as it boots another kernel, which is built from the normal one
              tib: several guests, in a machine with 1 TiB of pageless memory
+
+Environment: ALIGNS, of the device, in KiB, for the parts backend and memerr (2048).
 USAGE
 }
 
@@ -49,7 +52,7 @@ if [ -z "$parts" ]; then
 	round=transient,guestramfs,static
 	parts=$round,$round,$round
 	[ $accel = kvm ] || parts=transient,static
-	[ -z "$ktap" ] || parts=boot,transient,drills,unbind,assigned,backend
+	[ -z "$ktap" ] || parts=boot,transient,drills,unbind,assigned
 fi
 case $kernel in
 */*) image=$(realpath -m "$kernel") ;;
@@ -58,7 +61,8 @@ esac
 busybox=$(command -v busybox) || die "no busybox (Debian: busybox-static)"
 command -v cpio >/dev/null || die "no cpio (Debian: cpio)"
 
-out=$BUILD/guest/$(echo "$parts" | tr , -)
+aligns=${ALIGNS:-2048}
+out=$BUILD/guest/$(echo "$parts${ALIGNS:+ $ALIGNS}" | tr ', ' '-')
 [ $accel = kvm ] || out=$out-count
 rm -rf "$out"
 # This is the root of the guest.
@@ -67,6 +71,7 @@ cp "$busybox" "$out/root/bin/busybox"
 for prog in guest-io guest-edu; do
 	gcc -O2 -Wall -static -o "$out/root/bin/$prog" "$tools/guest/$prog.c"
 done
+gcc -O2 -Wall -o "$out/backend-net" "$tools/guest/backend-net.c"
 cp "$tools/guest/init.sh" "$out/root/init"
 chmod 755 "$out/root/init"
 pack "$out/root" "$out/initramfs"
@@ -93,7 +98,8 @@ fi
 [ $accel = kvm ] || set -- "$@" -c
 machine() {
 	"$tools/vm/vm.sh" -n -k "$kernel" -o "$out/vm" -t "$limit" "$@" env \
-		IMAGE="$image" NEXT="$next" INITRAMFS="$out/initramfs" STATIC="$out/static/console.log" ACCEL=$accel ROUNDS=$rounds \
+		IMAGE="$image" NEXT="$next" ALIGNS="$aligns" INITRAMFS="$out/initramfs" BACKEND_NET="$out/backend-net" \
+		STATIC="$out/static/console.log" ACCEL=$accel ROUNDS=$rounds \
 		sh "$tools/guest/machine.sh" "$parts" >"$out/vm.log" 2>&1
 }
 

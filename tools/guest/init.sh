@@ -105,6 +105,46 @@ share() {
 	say "share ok sent=${sum%% *} received=${got%% *}"
 }
 
+# virtiofs MIB: write the file "out" and read the file "given", with O_DIRECT.
+virtiofs() {
+	mkdir -p share
+	mount -t virtiofs share share || { say "virtiofs error mount"; return; }
+	pattern "$1" out
+	sum=$(md5sum <out)
+	dd if=out of=share/out bs=1M oflag=direct status=none || { say "virtiofs error write"; return; }
+	dd if=share/given bs=1M iflag=direct status=none >in || { say "virtiofs error read"; return; }
+	got=$(md5sum <in)
+	umount share
+	say "virtiofs ok sent=${sum%% *} received=${got%% *}"
+	rm out in
+}
+
+# address IP: give it to the network card.
+address() {
+	ip link set lo up
+	ip link set eth0 up
+	ip addr add "$1/24" dev eth0 && say "address ok"
+}
+
+# give IP MIB: send a file to another guest. take: receive one, and say so when it is
+# there.
+give() {
+	pattern "$2" out
+	nc -w 60 "$1" 5001 <out >/dev/null || { say "give error"; return; }
+	sum=$(md5sum <out)
+	rm out
+	say "give ok sum=${sum%% *}"
+}
+take() {
+	nc -w 60 -l -p 5001 <>open >in &
+	until grep -q ':1389 0*:0000 0A ' /proc/net/tcp; do sleep 0.1; done
+	say "take ok"
+	wait $!
+	sum=$(md5sum <in)
+	rm in
+	say "taken ok sum=${sum%% *}"
+}
+
 # flood: send frames to nobody without an end, in the background. The frames are long,
 # because vhost copies short ones.
 flood() {
@@ -145,7 +185,7 @@ ram() { say "ram ok kib=$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo
 
 job() {
 	case $1 in
-	disk | random | net | share | edu | keep | kept | fill | ram) "$@" ;;
+	disk | random | net | share | virtiofs | address | give | take | edu | keep | kept | fill | ram) "$@" ;;
 	io | flood) "$@" & ;;
 	roam) shift; while :; do random "$@"; done & ;;
 	crash) exit 1 ;;	# The kernel panics when its init ends.

@@ -285,6 +285,21 @@ populates() {
 	[ "$after" -gt "$before" ] || { echo "it did not populate any block"; return 1; }
 }
 
+# pin_page DEVICE OFFSET: a process, $pinner, has this page pinned, in a pipe, until it is
+# killed.
+pin_page() {
+	rm -f pinned
+	python3 -c "import ctypes, mmap, os, signal
+m = mmap.mmap(os.open('$1', os.O_RDWR), $2 + 4096)
+page = ctypes.addressof(ctypes.c_char.from_buffer(m, $2))
+n = ctypes.CDLL(None).vmsplice(os.pipe()[1], (ctypes.c_size_t * 2)(page, 4096), ctypes.c_size_t(1), 0)
+open('pinned', 'w').write('%d\\n' % n)
+signal.pause()" >pinner.log 2>&1 &
+	pinner=$!
+	patiently 20 grep -qsx 4096 pinned ||
+		{ echo "not pinned: $(tail -n 1 pinner.log)"; kill "$pinner"; return 1; }
+}
+
 # in_flight: there are blocks, and requests of the slow disk. The requests are looked at
 # last and without starting a process, because they end soon.
 requests() {

@@ -48,18 +48,18 @@ end_drills() {
 }
 
 received() { cat /sys/class/net/tap0/statistics/rx_bytes; }
-received_more() { [ "$(received)" -ge $(($1 + (256 << 10))) ]; }
+received_more() { [ "$(received)" -ge $(($1 + ($2 << 10))) ]; }
 
-# net_goes_on: the tap gets 256 KiB more.
+# net_goes_on KIB: the tap gets that much more.
 net_goes_on() {
 	had=$(received)
-	patiently 60 received_more "$had" || { echo "the tap got $(($(received) - had)) bytes"; return 1; }
+	patiently 60 received_more "$had" "$1" || { echo "the tap got $(($(received) - had)) bytes"; return 1; }
 }
 
 # This comes before the disks' I/O, so that all blocks are populated for the network.
 begin_net() {
 	order flood
-	net_goes_on
+	net_goes_on 256
 }
 
 # io_goes_on DEVICE...: each finishes a round from now on.
@@ -92,7 +92,7 @@ cap_reached() {
 	echo "$cap" >"$dax_dev/transient/cap"
 	[ -z "$failed" ] || { echo "$failed"; return 1; }
 	echo "# $refused pins refused"
-	io_goes_on vda sda && net_goes_on || return 1
+	io_goes_on vda sda && net_goes_on 256 || return 1
 	! grep -aq 'guest: io sda error' "$con" || { echo "SCSI had an error"; return 1; }
 }
 
@@ -117,10 +117,11 @@ lun_removed() {
 frames_in_flight() { tc -s -j qdisc show dev delay | jq '.[0].qlen'; }
 frames_fly() { [ "$(frames_in_flight)" -gt 0 ]; }
 
-# The frames that come from now on stay in flight until the queue is deleted.
+# The frames that come from now on stay in flight until the queue is deleted. They may be
+# few: the guest can't send for ever if nothing that it sends is done.
 tap_deleted() {
 	tc qdisc change dev delay root netem delay 100s limit 10000
-	net_goes_on || return 1
+	net_goes_on 64 || return 1
 	patiently 10 frames_fly || { echo "no frame is in flight"; return 1; }
 	ip link del tap0
 	frames=$(frames_in_flight)

@@ -9,9 +9,11 @@ part_kexec() {
 	step start_two
 	check 'two guests are at work' work
 	check 'their states are saved, without their memory' save
+	check 'a page that is pinned keeps the host from kexec' pin_refuses_kexec
 	check 'no block is left' no_blocks_of_two
 	step into_the_next_kernel
 	check 'another kernel' is_the_next
+	check 'divided otherwise: not the memory of before' refuses_another_division
 	check 'divided as before' divides_again
 	check 'all of their memory is as it was' memory_is_as_it_was
 	check 'a guest of another size does not start' refuses_another_size
@@ -25,16 +27,6 @@ part_kexec() {
 kept=/run/out
 first=dax0.0 second=dax0.1
 
-# As for part tib: daxctl looks for the driver among a host's modules.
-on_a_host() {
-	mkdir -p "$kmod/work" "$kmod/lib/modules/$(uname -r)"
-	if [ ! -e "$kmod/lib/modules/$(uname -r)/modules.dep" ]; then
-		cp "${IMAGE%/arch/*}"/modules.* "$kmod/lib/modules/$(uname -r)"
-		as_on_a_host depmod
-	fi
-	as_on_a_host "$@" >daxctl.log 2>&1 || { tail -n 1 daxctl.log; return 1; }
-}
-
 # The memory of the second guest is out of the direct map. daxctl does not know that.
 bind_second() {
 	echo $second >"$dax_drv/unbind"
@@ -42,22 +34,39 @@ bind_second() {
 	echo $second >"$dax_drv/bind"
 }
 
+# Where a device is, and what else daxctl knows of it. --input takes one device, not a list.
+place() { daxctl list -d "$1" -M | jq '.[0]'; }
+
 divides() {
-	on_a_host daxctl reconfigure-device -s 2G $first &&
-		on_a_host daxctl create-device -r 0 -s 1G &&
-		on_a_host daxctl enable-device $first && bind_second || return
+	dax_ctl reconfigure-device -s 2G $first &&
+		dax_ctl create-device -r 0 -s 1G &&
+		dax_ctl enable-device $first && bind_second || return
 	for dev in $first $second; do
-		# --input takes one device, not a list.
-		daxctl list -d "$dev" -M | jq '.[0]' >"$kept/$dev".json
+		place "$dev" >"$kept/$dev".json
 	done
 }
 
-divides_again() {
-	on_a_host daxctl reconfigure-device -s 2G $first &&
-		on_a_host daxctl create-device --input $kept/$second.json &&
-		on_a_host daxctl enable-device $first && bind_second || return
+as_noted() { place "$1" | cmp -s - "$kept/$1".json; }
+
+# With another size of the first, the second is not where it was, and daxctl does not mind.
+refuses_another_division() {
+	dax_ctl reconfigure-device -s 1G $first &&
+		dax_ctl create-device -r 0 -s 1G &&
+		dax_ctl enable-device $first || return
 	for dev in $first $second; do
-		daxctl list -d "$dev" -M | jq '.[0]' | cmp - "$kept/$dev".json || { daxctl list -M | tr -d '\n '; return 1; }
+		! as_noted "$dev" || { echo "$dev is taken for the one of before"; return 1; }
+		place "$dev" | tr -d ' \n' | sed 's/^/# not /; s/$/\n/'
+	done
+	dax_ctl disable-device $first && dax_ctl disable-device $second &&
+		dax_ctl destroy-device $second
+}
+
+divides_again() {
+	dax_ctl reconfigure-device -s 2G $first &&
+		dax_ctl create-device --input $kept/$second.json &&
+		dax_ctl enable-device $first && bind_second || return
+	for dev in $first $second; do
+		as_noted "$dev" || { place "$dev" | tr -d ' \n'; return 1; }
 	done
 }
 
@@ -115,6 +124,24 @@ print('$dev', s)" || return
 	done
 }
 
+# What the guide lets kexec -e depend on. It names what is pinned.
+may_kexec() {
+	condition=$(sed -n 's/^ *\(! grep .*\) && kexec -e$/\1/p' \
+		"$tools/../Documentation/admin-guide/mm/transient_memmap.rst")
+	[ -n "$condition" ] && eval "$condition"
+}
+
+# The page could be one that a disk is still to write to.
+pin_refuses_kexec() {
+	pin_page /dev/$second 4096 || return
+	refused=0
+	! may_kexec >refused || refused=1
+	kill "$pinner"
+	sed 's/^/# /' refused
+	grep -qx "/sys/bus/dax/devices/$second/transient/stats:live 1" refused || refused=1
+	[ $refused = 0 ] || { echo 'it is not refused for that reason'; return 1; }
+}
+
 no_blocks_of_two() {
 	for dev in $first $second; do
 		slice "$dev"
@@ -128,7 +155,9 @@ into_the_next_kernel() {
 	uname -r >$kept/kernel
 	if ! grep -q '^not ok' /run/out/stdout; then
 		cp /run/out/stdout $kept/before
-		kexec -s -l "$NEXT" --command-line="$args vm.next=1" && kexec -e
+		# The last vm.modules= counts.
+		args="$args vm.next=1 vm.modules=${NEXT%/arch/*}/root"
+		may_kexec && kexec -s -l "$NEXT" --command-line="$args" && kexec -e
 	fi
 	echo "Bail out! no kexec"
 	exit 1

@@ -35,26 +35,14 @@ static_does_not_fit() {
 
 host_kib() { awk -v name="$1:" '$1 == name { print $2 }' /proc/meminfo; }
 
-# daxctl asks libkmod for the driver, which has to be told that it is built in. A host
-# has the files of the kernel's build for that; this machine gets them by an overlay.
-kmod=$PWD/kmod
-as_on_a_host() {
-	# shellcheck disable=SC2016	# The inner shell's.
-	unshare -m sh -ec 'mount -t overlay -o "lowerdir=/usr/lib,upperdir=$0/lib,workdir=$0/work" lib /usr/lib
-		exec "$@"' "$kmod" "$@"
-}
-
 # One device becomes three of 256 GiB, with the default memmap. One of them is out of
 # the direct map.
 splits() {
-	mkdir -p "$kmod/work" "$kmod/lib/modules/$(uname -r)"
-	cp "${IMAGE%/arch/*}"/modules.* "$kmod/lib/modules/$(uname -r)"
-	as_on_a_host depmod
 	for command in 'disable-device dax0.0' 'reconfigure-device -s 256G dax0.0' \
 		'create-device -r 0 -s 256G' 'create-device -r 0 -s 256G' \
 		'enable-device dax0.0'; do
 		# shellcheck disable=SC2086	# Words.
-		as_on_a_host daxctl $command >daxctl.log 2>&1 || { tail -n 1 daxctl.log; return 1; }
+		dax_ctl $command || return
 	done
 	daxctl list >daxctl.list
 	for dev in $slices; do
