@@ -32,7 +32,9 @@ packages() {
 	vm) echo qemu-system-x86 qemu-system-common qemu-utils fio jq busybox-static trace-cmd \
 		bpftrace daxctl iproute2 ibverbs-providers e2fsprogs xfsprogs btrfs-progs dosfstools \
 		dmsetup mount gdb kexec-tools \
-		libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients ;;
+		libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
+		# Debian 12 has virtiofsd in qemu-system-common.
+		case $(cat /etc/debian_version 2>/dev/null) in 12*) ;; *) echo virtiofsd ;; esac ;;
 	check) echo sparse shellcheck python3-ply python3-git gcc-aarch64-linux-gnu \
 		linux-config-6.12 ;;
 	model) echo spin gcc libc6-dev ;;

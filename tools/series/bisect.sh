@@ -26,10 +26,14 @@ USAGE
 failed=0
 
 # Prints the objects that the normal kernel has of the files that the series adds or
-# changes, as far as their source is there already.
+# changes, as far as their source, and what makes them of it, is there already.
 objects() {
 	kgit diff --name-only base..HEAD -- '*.c' | while read -r f; do
-		[ ! -e "$side/linux/$f" ] || [ ! -e "$whole/${f%.c}.o" ] || echo "${f%.c}.o"
+		makefile=${f%/*}/Makefile
+		if [ -e "$side/linux/$f" ] && [ -e "$whole/${f%.c}.o" ] &&
+			{ [ -e "$side/linux/$makefile" ] || [ ! -e "$linux/$makefile" ]; }; then
+			echo "${f%.c}.o"
+		fi
 	done
 }
 

@@ -15,6 +15,7 @@ tinyconfig and tools/vm/config/normal.config, then tools/vm/config/CONFIG.config
 It fails when an option of these did not take effect.
 
   config      normal (default), debug, ...; next: normal, with another version string
+              and kmem built in
   target      build only these targets of the kernel's Makefile
   -s DIR      use another source tree
   -o DIR      build in another directory
@@ -170,7 +171,13 @@ build() {
 	say "${wanted:-$out/arch/x86/boot/bzImage} is ready ($count steps, $(($(date +%s) - start)) s)"
 }
 
-# This one differs in its version only, so that hardly more than linking is left to do.
+# Two tests may want the next kernel at the same time.
+mkdir -p "$BUILD/out"
+exec 8>"$out.lock"
+flock 8
+
+# This one differs in its version and kmem only, so that hardly more than linking is left
+# to do.
 if [ "$config" = next ] && [ ! -e "$out" ] && [ -e "$BUILD/out/normal/vmlinux" ]; then
 	cp -a "$BUILD/out/normal" "$out"
 fi

@@ -32,11 +32,12 @@ guide_has_each_message() {
 	done <"$tmp/messages"
 }
 
-# machine NAME ARGS: boot with ARGS on the command line, and run the part NAME in it.
+# machine NAME KERNEL ARGS: boot KERNEL with ARGS on the command line, and run the part
+# NAME in it.
 machine() {
 	out=$BUILD/test/setup-vm-$1 rc=0
 	mkdir -p "$out"
-	attend "$tools/vm/vm.sh" -n -o "$out" -t 400 -a "vm.kmem=1 $2" \
+	attend "$tools/vm/vm.sh" -n -k "$2" -o "$out" -t 400 -a "vm.kmem=1 $3" \
 		sh "$tools/test/machine/setup.sh" "$1" "$ktap_nr" >"$out.log" 2>&1
 	cat "$out/stdout"
 	ktap_nr=$((ktap_nr + $(grep -c -E '^(not )?ok ' "$out/stdout")))
@@ -48,11 +49,15 @@ machine() {
 }
 
 make_tmp
-ktap_plan 21
+ktap_plan 24
 ktap_check 'the guide has each message' guide_has_each_message
-machine late ''
-machine boot dax.memmap=transient
+# kmem is a module of the normal kernel, and built into the next one.
+"$tools/vm/kernel.sh" next >"$tmp/next.log" 2>&1 ||
+	die_with_log "$tmp/next.log" "the next kernel does not build"
+machine late normal ''
+machine builtin next memhp_default_state=online_movable
+machine boot next dax.memmap=transient
 # The firmware's image lies below 4 GiB, and what PCI devices have before it.
 export LAYOUT=''
-machine mem 'mem=4G dax.memmap=transient
+machine mem normal 'mem=4G dax.memmap=transient
 	dax_hmem.range=3G@4G,1G@8G,2M@1G,2M@0xffe00000,2M@0xfea00000,1G@6G,1G,2M@7E'

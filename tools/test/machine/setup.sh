@@ -107,6 +107,20 @@ daxctl_there_and_back() {
 	unit && transient
 }
 
+kmem_built_in() { [ -e /sys/bus/dax/drivers/kmem ] && ! grep -q '^kmem ' /proc/modules; }
+hot_added() { grep -q '(kmem)' /proc/iomem; }
+kmem_has_it_from_boot() {
+	kmem_built_in || { echo 'kmem is not built in'; return 1; }
+	has_driver kmem || return
+	hot_added || { echo 'it has no memory'; return 1; }
+	echo "# $((gib + 4)) GiB of RAM"
+}
+built_in_kmem_leaves_it() {
+	kmem_built_in || { echo 'kmem is not built in'; return 1; }
+	! hot_added || { echo 'it is ordinary memory'; return 1; }
+	transient
+}
+
 stays_transient_with_kmem() {
 	modprobe kmem || return
 	[ -e /sys/bus/dax/drivers/kmem ] || { echo 'kmem is not loaded'; return 1; }
@@ -144,9 +158,16 @@ late)
 	ktap_check 'the unit, kmem, memory in use: nothing changed' unit_with_kmem_in_use
 	ktap_check 'daxctl gives it to kmem and back' daxctl_there_and_back
 	;;
+builtin)
+	# These include the 4 GiB.
+	gib=$((gib - 4))
+	ktap_check 'kmem, built in, has the memory online from boot' kmem_has_it_from_boot
+	ktap_check 'the unit takes it from there' eval 'unit && transient'
+	ktap_check 'daxctl gives it to kmem, built in, and back' daxctl_there_and_back
+	;;
 boot)
 	ktap_check 'dax.memmap=transient: device_dax has it at boot' transient
-	ktap_check 'kmem, loaded later, leaves it' stays_transient_with_kmem
+	ktap_check 'kmem, built in, leaves it' built_in_kmem_leaves_it
 	ktap_check 'the unit changes nothing' eval 'unit && transient'
 	ktap_check 'what was typed in the guide' typed
 	ktap_check 'daxctl divides it' daxctl_divides
