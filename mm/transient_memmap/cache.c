@@ -241,7 +241,6 @@ static int pool_wait(struct transient_pool *pool, struct pool_waiter *w,
 			err = -ENOMEM;
 		if (err) {
 			list_del(&w->list);
-			pool->stats[TRANSIENT_MEMMAP_FAILED] += err == -ENOMEM;
 			break;
 		}
 		/* pool_serve() wakes under the lock, hence after this. */
@@ -266,17 +265,8 @@ static int pool_wait(struct transient_pool *pool, struct pool_waiter *w,
 	return err;
 }
 
-/**
- * pool_get_page() - get the page for a new block, charged to the pool
- * @pool: a pool
- * @deadline: in jiffies, when to give up
- *
- * Context: Process context, may sleep.
- * Return: a page with the tails of a block, or an ERR_PTR():
- *	-ENOMEM if the pool was at its cap, or without memory, until @deadline;
- *	-EINTR if a fatal signal came while waiting.
- */
-struct page *pool_get_page(struct transient_pool *pool, unsigned long deadline)
+static struct page *pool_take_page(struct transient_pool *pool,
+				   unsigned long deadline)
 {
 	struct pool_waiter w = { .task = current };
 	bool served;
@@ -298,8 +288,46 @@ struct page *pool_get_page(struct transient_pool *pool, unsigned long deadline)
 			w.page = pool_alloc_page(pool, GFP_TRANSIENT);
 		w.needs_page = true;
 	} while (!w.page);
-	memmap_pages_add(1);
 	return w.page;
+}
+
+/**
+ * pool_get_page() - get the page for a new block
+ * @pool: a pool
+ * @pfn: the first of the block, which the page is to remember
+ * @deadline: in jiffies, when to give up
+ * @keep: set to whether the pool may keep the block for its next pin
+ *
+ * It is charged to the pool, and to whom the provider says.
+ *
+ * Context: Process context, may sleep.
+ * Return: a page with the tails of a block, or an ERR_PTR():
+ *	-ENOMEM if the pool or the owner was at its cap, or there was no memory,
+ *	until @deadline;
+ *	-EINTR if a fatal signal came while waiting;
+ *	or another error of the provider.
+ */
+struct page *pool_get_page(struct transient_pool *pool, unsigned long pfn,
+			   unsigned long deadline, bool *keep)
+{
+	const struct transient_owner_ops *ops = pool->owner_ops;
+	struct page *page;
+	void *owner;
+
+	*keep = true;
+	owner = ops ? ops->charge(pool->pgmap, pfn, deadline, keep) : NULL;
+	page = IS_ERR(owner) ? owner : pool_take_page(pool, deadline);
+	if (!IS_ERR(page)) {
+		set_page_private(page, pfn);
+		page->__folio_index = (unsigned long)owner;
+		memmap_pages_add(1);
+		return page;
+	}
+	if (!IS_ERR_OR_NULL(owner))
+		ops->uncharge(owner);
+	guard(spinlock)(&pool->lock);
+	pool->stats[TRANSIENT_MEMMAP_FAILED] += PTR_ERR(page) == -ENOMEM;
+	return page;
 }
 
 /* Free the spare pages but for so many. Returns how many were freed. */
@@ -333,9 +361,12 @@ static unsigned long pool_trim_spare(struct transient_pool *pool,
  */
 void pool_put_page(struct transient_pool *pool, struct page *page)
 {
+	void *owner = block_owner(page);
 	bool spare;
 
 	memmap_pages_add(-1);
+	if (owner)
+		pool->owner_ops->uncharge(owner);
 	scoped_guard(spinlock, &pool->lock) {
 		pool->stats[TRANSIENT_MEMMAP_FREED]++;
 		spare = !pool->tight || pool->nr_spare < RESERVE_NR;

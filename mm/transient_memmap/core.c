@@ -186,28 +186,6 @@ static struct folio *link_to_folio(struct llist_node *link)
 	return container_of((void **)link, struct folio, page.zone_device_data);
 }
 
-/* Whom a provider has charged with a block, if anybody */
-
-static void *block_charge(struct transient_pool *pool, unsigned long pfn,
-			  unsigned long deadline, bool *keep)
-{
-	if (!pool->owner_ops)
-		return NULL;
-	return pool->owner_ops->charge(pool->pgmap, pfn, deadline, keep);
-}
-
-static void block_uncharge(struct transient_pool *pool, void *owner)
-{
-	if (owner)
-		pool->owner_ops->uncharge(owner);
-}
-
-/* The private page is in no mapping, so its index is free. */
-static void *page_owner(struct page *page)
-{
-	return (void *)page->__folio_index;
-}
-
 /* Populate */
 
 /* Nothing was mapped here since the last flush: no flush needed. */
@@ -276,8 +254,7 @@ static int block_get(struct transient_pool *pool, unsigned long pfn)
 	struct transient_section *sec = section_of(pfn);
 	u8 *slot = &sec->state[block_index(pfn)];
 	struct page *page;
-	bool keep = true;
-	void *owner;
+	bool keep;
 
 	scoped_guard(spinlock, &sec->lock) {
 		if (wait_var_event_any_lock(slot, !block_in_transit(sec, pfn),
@@ -290,19 +267,14 @@ static int block_get(struct transient_pool *pool, unsigned long pfn)
 		block_set_state(sec, pfn, BLOCK_POPULATING);
 	}
 
-	owner = block_charge(pool, pfn, deadline, &keep);
-	page = IS_ERR(owner) ? owner : pool_get_page(pool, deadline);
+	page = pool_get_page(pool, pfn, deadline, &keep);
 	if (!IS_ERR(page)) {
-		set_page_private(page, pfn);
-		page->__folio_index = (unsigned long)owner;
 		block_map(pool, sec, pfn, page);
 		block_init(pool, pfn);
 		if (keep)
 			pool_keep(pool, page);
 		percpu_ref_get(&pool->pgmap->ref);
 		trace_transient_memmap_populate(pfn);
-	} else if (!IS_ERR(owner)) {
-		block_uncharge(pool, owner);
 	}
 	guard(spinlock)(&sec->lock);
 	block_set_state(sec, pfn, IS_ERR(page) ? BLOCK_ABSENT : BLOCK_LIVE);
@@ -416,7 +388,7 @@ static bool block_take_link(struct transient_section *sec, struct folio *folio)
 	if (!folio_ref_count(folio))
 		return true;
 	/* Of the blocks of an owner, charge() has said which to keep. */
-	if (!page_owner(page))
+	if (!block_owner(page))
 		pool_keep(page_pool(page), page);
 	return folio_put_testzero(folio);
 }
@@ -470,11 +442,9 @@ static void block_free(struct page *page)
 	unsigned long pfn = page_private(page);
 	struct dev_pagemap *pgmap = pool->pgmap;
 	struct transient_section *sec = section_of(pfn);
-	void *owner = page_owner(page);
 
 	trace_transient_memmap_free(pfn);
 	pool_put_page(pool, page);
-	block_uncharge(pool, owner);
 	scoped_guard(spinlock, &sec->lock)
 		block_set_state(sec, pfn, BLOCK_ABSENT);
 	/* The last thing: pool and section may go after this. */

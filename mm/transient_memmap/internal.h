@@ -104,7 +104,15 @@ static inline unsigned long pool_live(const struct transient_pool *pool)
 	       pool->stats[TRANSIENT_MEMMAP_FREED];
 }
 
-struct page *pool_get_page(struct transient_pool *pool, unsigned long deadline);
+/* Whom the provider has charged with a block, or NULL */
+static inline void *block_owner(struct page *page)
+{
+	/* The block's private page is in no mapping, so its index is free. */
+	return (void *)page->__folio_index;
+}
+
+struct page *pool_get_page(struct transient_pool *pool, unsigned long pfn,
+			   unsigned long deadline, bool *keep);
 void pool_put_page(struct transient_pool *pool, struct page *page);
 bool pool_has_waiters(void);
 void pool_keep(struct transient_pool *pool, struct page *page);

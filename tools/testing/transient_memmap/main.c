@@ -624,6 +624,7 @@ CASE(provider_charges_who_has_the_memory)
 	EXPECT_EQ(try_pin(0, 0), -ENOMEM);
 	EXPECT_EQ(nr_charged, 3);
 	EXPECT_EQ(nr_uncharged, 3);
+	EXPECT_EQ(stat_of(pgmap, FAILED), 2);
 	transient_memmap_set_owner_ops(pgmap, NULL);
 	nr_charged = 0;
 	nr_uncharged = 0;
