@@ -49,7 +49,7 @@ capped() {
 # few at a time. Say how many a second, and how many without such a cap. The disk has to
 # complete requests later, and nullb0 does not.
 at_the_cap() {
-	rates='' tries=0 DISK=/dev/vda SIZE=16M ENGINE=$1
+	rates='' tries=0 DISK=/dev/vda SIZE=$((2 * ${SIZE%M}))M ENGINE=$1
 	export ENGINE
 	for cap in "$2" ''; do
 		# A machine under load may need more than a second to complete a request.
