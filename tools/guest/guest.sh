@@ -84,6 +84,7 @@ case $parts in
 	next=$BUILD/out/next/arch/x86/boot/bzImage
 	set -- -a dax.memmap=transient
 	;;
+*libvirt*) set -- -a dax.memmap=transient ;;	# as the guide has it
 *) set -- ;;
 esac
 

@@ -9,6 +9,7 @@
 part_libvirt() {
 	step start_libvirt
 	libvirt 'a domain is defined and starts' domain_starts one guest0
+	libvirt 'the guide has all that was typed so far' is_in_guide
 	libvirt 'its memory is a file of the mount' has_file one
 	libvirt 'direct I/O' domain_io one guest0
 	libvirt 'suspend and resume' suspends one
@@ -56,19 +57,41 @@ start_libvirt() {
 	add_user
 	chown root:kvm /dev/kvm
 	chmod 660 /dev/kvm
-	bind guestramfs "size=${guests_mib}M,mode=0770,gid=kvm"
-	echo "# mount -t guestramfs -o size=${guests_mib}M,mode=0770,gid=kvm dax0.0 $guests" >transcript
 	[ -e /var/run ] || ln -s /run /var/run
 	mount -t tmpfs tmpfs /etc/libvirt
 	cat >/etc/libvirt/qemu.conf <<-CONF
-		memory_backing_dir = "$guests"
 		security_driver = "none"
 		stdio_handler = "file"
 	CONF
+	set_memory_up >&2
 	$daemon >/run/out/libvirt.log 2>&1 &
 	libvirt_pid=$!
 	back="$back $libvirt_pid"
 	patiently 60 virsh -q uri >uri.log 2>&1 || :
+}
+
+# The device is as it was at boot, with dax.memmap=transient. From there, the guide tells
+# what to type.
+set_memory_up() {
+	echo dax0.0 >"$dax_drv/bind"
+	[ ! -e "$guests" ] || rmdir "$guests"
+	: >transcript
+	typed 'echo dax0.0 > /sys/bus/dax/drivers/device_dax/unbind'
+	typed 'echo dax0.0 > /sys/bus/dax/drivers/guestramfs/new_id'
+	memory=guestramfs
+	rest=$(memmap_kib)
+	typed mkdir "$guests"
+	typed mount -t guestramfs -o mode=0770,gid=kvm dax0.0 "$guests"
+	typed "echo 'memory_backing_dir = \"$guests\"' >> /etc/libvirt/qemu.conf"
+	typed df -h "$guests"
+}
+
+guide=$tools/../Documentation/filesystems/guestramfs.rst
+is_in_guide() {
+	sed -n -e 's/ one\(\.xml\)*$/ guest\1/' -e 's/^# /  /p' transcript >typed
+	rc=0
+	grep -vxF -f "$guide" typed || rc=$?
+	[ $rc = 1 ]
 }
 
 what_is_absent() {
@@ -104,18 +127,15 @@ stop_libvirt() {
 	done
 }
 
-# virsh_says COMMAND...: note it and what it says in the transcript, and print the
-# latter. The status is virsh's.
-virsh_says() {
+# typed COMMAND...: run it as a line of shell, note it and what it says in the transcript,
+# and print the latter. The status is the command's.
+typed() {
 	rc=0
-	virsh -q "$@" >virsh.out 2>&1 || rc=$?
-	{ echo "# virsh $*"; cat virsh.out; } >>transcript
-	cat virsh.out
+	eval "$*" >typed.out 2>&1 || rc=$?
+	{ echo "# $*"; sed '/^$/d' typed.out; } >>transcript
+	cat typed.out
 	return $rc
 }
-
-# note COMMAND...: run it for the transcript.
-note() { { echo "# $*"; "$@" 2>&1; } >>transcript; }
 
 # What start() of lib.sh says of the guest's CPU and of doorbells holds here as well.
 # The rest is what any domain has.
@@ -155,7 +175,7 @@ define() {
 		  </qemu:commandline>
 		</domain>
 	XML
-	virsh_says define "$1.xml"
+	typed virsh define "$1.xml"
 }
 
 # console NAME: what QEMU reads and writes as the guest's serial line.
@@ -185,7 +205,7 @@ domain_starts() {
 	console "$1"
 	define "$1" "$2" || return 1
 	mark
-	virsh_says start "$1" || { log_of "$1"; return 1; }
+	typed virsh start "$1" || { log_of "$1"; return 1; }
 	these "$1" || return 1
 	answer 120 up || return 1
 	ask 60 keep 4
@@ -195,8 +215,8 @@ log_of() { tail -n 2 "/var/log/libvirt/qemu/$1.log"; }
 # Its blocks are used once they are reserved, whether or not the guest has touched them.
 has_file() {
 	file=$(file_of "$1")
-	note ls -ls "$file"
-	note df -h "$guests"
+	typed ls -ls "$file"
+	typed df -h "$guests"
 	[ "$(stat -c %s "$file")" = $((ram << 20)) ] || { echo "size $(stat -c %s "$file")"; return 1; }
 	[ "$(stat -c %b "$file")" = $((ram << 11)) ] || { echo "$(stat -c %b "$file") blocks"; return 1; }
 	[ "$(guests_used)" = $((ram / 2)) ] || { echo "$(guests_used) blocks used"; return 1; }
@@ -216,16 +236,18 @@ state_is() {
 
 suspends() {
 	these "$1" || return 1
-	virsh_says suspend "$1" && state_is "$1" paused || return 1
+	typed virsh suspend "$1" && state_is "$1" paused || return 1
 	order ram
-	virsh_says resume "$1" && state_is "$1" running || return 1
+	typed virsh resume "$1" && state_is "$1" running || return 1
 	answer 60 ram
 }
 
+# virsh migrate wants a host. To save a domain is libvirt's migration to a file: QEMU
+# migrates to a descriptor that libvirt has opened.
 saves() {
-	virsh_says save "$1" "$PWD/$1.state" || return 1
-	state_is "$1" 'shut off'
-	note ls -ls "$1.state"
+	typed virsh save "$1" "$1.state" || return 1
+	state_is "$1" 'shut off' || return 1
+	typed ls -ls "$1.state"
 }
 
 gone() { [ ! -e "$(file_of "$1")" ]; }
@@ -236,11 +258,11 @@ has_gone() {
 	others=$((others * ram / 2))
 	patiently 10 gone "$1" || { echo "$(file_of "$1") is still there"; return 1; }
 	patiently 10 unused $others || { echo "$(guests_used) blocks are used, not $others"; return 1; }
-	note df -h "$guests"
+	typed df -h "$guests"
 }
 
 restores() {
-	virsh_says restore "$PWD/$1.state" || { log_of "$1"; return 1; }
+	typed virsh restore "$1.state" || { log_of "$1"; return 1; }
 	rm "$1.state"
 	kept_by "$1"
 }
@@ -250,17 +272,18 @@ kept_by() {
 	ask 60 kept
 }
 
-# Of the third, half would fit. Nothing of it stays.
+# The mount is made smaller, so that half of the third would fit. Nothing of it stays.
 does_not_fit() {
 	console "$1"
 	define "$1" "$2" || return 1
+	typed mount -o "remount,size=${guests_mib}M" "$guests" || return 1
 	used=$(guests_used)
-	if virsh_says start "$1"; then
+	if typed virsh start "$1"; then
 		echo 'it starts'
 		return 1
 	fi
-	grep -q 'No space left on device' virsh.out || return 1
-	note df -h "$guests"
+	grep -q 'No space left on device' typed.out || return 1
+	typed df -h "$guests"
 	patiently 10 gone "$1" || { echo 'its file is still there'; return 1; }
 	patiently 10 unused "$used" || { echo "$(guests_used) blocks are used, not $used"; return 1; }
 }
@@ -281,15 +304,16 @@ is_destroyed() {
 	these "$1" || return 1
 	order io vda 4
 	answer 120 'io vda ok' || return 1
-	virsh_says destroy "$1" && state_is "$1" 'shut off' && has_gone "$1"
+	typed virsh destroy "$1" && state_is "$1" 'shut off' && has_gone "$1"
 }
 
 no_file_left() {
 	files=$(find "$guests" -type f)
 	[ -z "$files" ] || { echo "$files"; return 1; }
 	for name in one two three; do
-		virsh_says undefine $name || return 1
+		typed virsh undefine $name || return 1
 	done
+	typed df -h "$guests"
 }
 
 unmounts() {
