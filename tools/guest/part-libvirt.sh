@@ -290,14 +290,15 @@ does_not_fit() {
 
 is_killed() {
 	these "$1" || return 1
-	kill -9 "$qemu"
+	typed kill -9 "$qemu"
 	patiently 10 state_is "$1" 'shut off'
 }
 
 powers_off() {
 	these "$1" || return 1
 	order off
-	patiently 60 state_is "$1" 'shut off'
+	patiently 60 state_is "$1" 'shut off' || return 1
+	typed virsh domstate "$1"
 }
 
 is_destroyed() {
