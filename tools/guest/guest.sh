@@ -23,10 +23,11 @@ build/guest/PARTS.
              without the comparison
   -K KERNEL  the kernel of both the machine and the guest, as for vm.sh -k
   -j PARTS   run only these, of: boot,transient,guestramfs,static,drills,unbind,
-             assigned,backend,memerr,libvirt,kexec
+             assigned,backend,memerr,libvirt,balloon,kexec
              guestramfs: its memory is a file of that file system
              memerr: pages of its memory get uncorrectable errors
              libvirt: domains of Debian's libvirt, on such files
+             balloon: they give memory back, by free page reporting and virtio-mem
              kexec: last, as it boots another kernel, which is built from the normal one
              tib: several guests, in a machine with 1 TiB of pageless memory
 

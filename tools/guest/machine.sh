@@ -53,6 +53,8 @@ back=''		# other processes in the background
 . "$tools/guest/part-memerr.sh"
 # shellcheck source=tools/guest/part-libvirt.sh
 . "$tools/guest/part-libvirt.sh"
+# shellcheck source=tools/guest/part-balloon.sh
+. "$tools/guest/part-balloon.sh"
 # shellcheck source=tools/guest/part-tib.sh
 . "$tools/guest/part-tib.sh"
 
@@ -71,7 +73,8 @@ list_all() {
 	for part in $(echo "$1" | tr , ' '); do
 		case $part in
 		transient | guestramfs | static) part_io "$part" ;;
-		boot | drills | unbind | assigned | backend | memerr | kexec | libvirt | tib) "part_$part" ;;
+		boot | drills | unbind | assigned | backend | memerr) "part_$part" ;;
+		kexec | libvirt | balloon | tib) "part_$part" ;;
 		*) echo "${0##*/}: no part $part" >&2; exit 2 ;;
 		esac
 		step took "$part"

@@ -57,10 +57,10 @@ disk_round() {
 	[ "${sum%% *}" = "$(value "$line" sum)" ] || { echo "the host reads something else"; return 1; }
 }
 
-# The guest transfers 4 KiB at a time between random places of the disk and of most of
-# its memory.
+# random_round DEVICE [MIB]: the guest transfers 4 KiB at a time between random places of
+# the disk and of most, or so much, of its memory.
 random_round() {
-	line=$(ask 180 random "$1" "$random_mib" 320) || { echo "$line"; return 1; }
+	line=$(ask 180 random "$1" "$random_mib" "${2:-320}") || { echo "$line"; return 1; }
 	echo "# $line"
 	figure "$1-random-write" "$(value "$line" write)"
 	figure "$1-random-read" "$(value "$line" read)"
