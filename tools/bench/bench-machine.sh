@@ -8,6 +8,7 @@
 #   plain   memory that has nothing to do with the device
 #   irqsoff the longest time with interrupts off while blocks are pinned
 #   scale   pinning in several processes or threads at a time
+#   guestramfs  files of guestramfs, and of hugetlbfs
 set -eu
 
 tools=$(cd "$(dirname "$0")/.." && pwd)
@@ -410,6 +411,103 @@ measure_scale() {
 		scale 4k 4096 256 $who
 		scale 2m 2097152 1024 $who
 	done
+}
+
+# guestramfs
+
+file_load() { "$PROGRAMS/guestramfs-bench" "$@" || die "guestramfs-bench $*"; }
+
+# Each miss and each hit of a file has to be compared with one of the device.
+pins_and_fio() {
+	for state in hit miss cache0; do
+		gup "$1" $state 64 512 -S -f "$2"
+	done
+	fio_run "mmaphuge:$2" psync 1 randread 4k 1g
+	sed -n '/^{/,$p' "$tmp/json" | jq -c --arg memory "$1" '.jobs[0] |
+		{kind: "fio", memory: $memory, engine: "psync", rw: "randread", bs: "4k",
+		 ios: .read.total_ios, ms: .read.runtime,
+		 iops: (.read.total_ios * 1000 / .read.runtime)}'
+}
+
+file_stat() { awk -v name="$1" '$1 == name { print $2 }' $dax_dev/guestramfs/stats; }
+mem() { awk -v name="$1:" '$1 == name { print $2 }' /proc/meminfo; }
+
+# kernel_memory: what the kernel has, in KiB, when it has nothing left to drop.
+kernel_memory() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	sleep 1
+	echo "$(mem MemFree) $(mem Slab) $(mem PageTables)"
+}
+
+# rest WHAT BEFORE AFTER: print the difference of two kernel_memory's.
+rest() {
+	jq -nc --arg what "$1" --arg before "$2" --arg after "$3" \
+		--arg mib $(($(dax_size) >> 20)) --arg pool "$(dax_pool memmap_bytes)" '
+		def three: split(" ") | map(tonumber);
+		($before | three) as $b | ($after | three) as $a |
+		{kind: "rest", what: $what, mib: ($mib | tonumber),
+		 pool_kib: (($pool | tonumber) / 1024), used: ($b[0] - $a[0]),
+		 slab: ($a[1] - $b[1]), tables: ($a[2] - $b[2])}'
+}
+
+# first_touch MIB ENTRY: have a new file cleared, and see that it was not before.
+first_touch() {
+	before=$(file_stat cleared)
+	file_load clear guestramfs $guests/new "$1" "$2"
+	[ $(($(file_stat cleared) - before)) = $(($1 / 2)) ] ||
+		die "$(($(file_stat cleared) - before)) blocks were cleared of $(($1 / 2))"
+}
+
+# hugetlb_files MIB: the same with hugetlbfs.
+hugetlb_files() {
+	mkdir -p "$tmp/huge"
+	mount -t hugetlbfs none "$tmp/huge"
+	echo $(($1 / 2)) >/proc/sys/vm/nr_hugepages
+	[ "$(cat /proc/sys/vm/nr_hugepages)" = $(($1 / 2)) ] ||
+		die "$(cat /proc/sys/vm/nr_hugepages) huge pages of $(($1 / 2))"
+	file_load make hugetlbfs "$tmp/huge/new" "$1" touch
+	truncate -s "$1M" "$tmp/huge/memory"
+	# Once to have the pages
+	file_load fault hugetlbfs "$tmp/huge/memory" "$1" 2m >/dev/null
+	file_load fault hugetlbfs "$tmp/huge/memory" "$1" 2m
+	rm "$tmp/huge/memory"
+	umount "$tmp/huge"
+	echo 0 >/proc/sys/vm/nr_hugepages
+}
+
+measure_guestramfs() {
+	[ -e "$guests_drv" ] || die "the kernel has no guestramfs"
+	mib=$GUESTRAMFS_MIB all=$(($(dax_size) >> 20))
+	dax_unbind
+	before=$(kernel_memory)
+	guests_mount mode=0700
+	rest 'bound and mounted' "$before" "$(kernel_memory)"
+	before=$(kernel_memory)
+	truncate -s ${all}M $guests/all
+	rest 'a file of all of it' "$before" "$(kernel_memory)"
+	rm $guests/all
+	file_load make guestramfs $guests/new "$all" no
+	file_load make guestramfs $guests/new "$mib" touch
+	for entry in 2m 1g; do
+		first_touch "$mib" $entry
+	done
+	truncate -s "${mib}M" $guests/memory
+	file_load fault guestramfs $guests/memory "$mib" 1g >/dev/null
+	for entry in 1g 2m; do
+		file_load fault guestramfs $guests/memory "$mib" $entry
+	done
+	file_load fault guestramfs $guests/memory 256 4k
+	cache=$(dax_pool cache)
+	pins_and_fio guestramfs $guests/memory
+	rm $guests/memory
+	umount $guests
+
+	bind transient 2097152
+	file_load fault device-dax $DAX "$mib" 2m
+	pins_and_fio device-dax $DAX
+	dax_unbind
+	hugetlb_files "$mib"
 }
 
 [ -x "$PROGRAMS/gup_test" ] || die "no gup_test in $PROGRAMS"

@@ -124,6 +124,31 @@ def growth_ratios: ("instructions", "ns") as $unit |
 	 spread("sections"; 64; "ns"; "register", "unregister"),
 	 spread("threads"; 1; "ns"; "populate", "hit"));
 
+# guestramfs.sh: files compared with the device, with hugetlbfs, and with memset()
+def file($memory; $what): map(select(.kind == "file" and .memory == $memory and .what == $what));
+def steps: ["open", "ftruncate", "mmap", "touch", "munmap", "unlink"];
+def making($memory; $steps): [$steps[] as $s | file($memory; $s)[-1].ns] | add;
+def per_fault: .ns / .count;
+def guestramfs_ratios:
+	(("hit", "miss", "cache0") as $state |
+		({hit: "hit", miss: "miss", cache0: "cache=0"}[$state]) as $case | ("a", "u") as $c |
+		((1, 64, 512) as $n | [gup("guestramfs"; $state; $c; $n), gup("device-dax"; $state; $c; $n)] |
+			ratio("guestramfs -\($c) \($case) n=\($n) get file/device";
+				(.[0] | get_cost) / (.[1] | get_cost))),
+		([gup("guestramfs"; $state; $c; 512), gup("device-dax"; $state; $c; 512)] |
+			ratio("guestramfs -\($c) \($case) put file/device";
+				(.[0] | put_cost) / (.[1] | put_cost)))),
+	ratio("guestramfs fio psync 4k file/device";
+		of("fio"; "guestramfs")[0].iops / of("fio"; "device-dax")[0].iops),
+	ratio("guestramfs making file/hugetlbfs";
+		making("guestramfs"; steps) / making("hugetlbfs"; steps)),
+	ratio("guestramfs making, not touched, file/hugetlbfs";
+		making("guestramfs"; steps - ["touch"]) / making("hugetlbfs"; steps - ["touch"])),
+	(("2m", "1g") as $e | ratio("guestramfs first touch \($e)/memset";
+		file("guestramfs"; "first touch \($e)")[0].ns / file("guestramfs"; "memset \($e)")[0].ns)),
+	(("device-dax", "hugetlbfs") as $m | ratio("guestramfs fault 2m file/\($m)";
+		(file("guestramfs"; "fault 2m")[0] | per_fault) / (file($m; "fault 2m")[0] | per_fault)));
+
 # $limits is the text of tools/bench/limits. $mine selects those that are measured.
 def parse_limits: split("\n") | map(select(test("^[^#]")) |
 	(capture("^(?<pattern>.*?)\\s+(?<op>[<>]=)\\s+(?<limit>[0-9.]+)\\s*$") //
@@ -204,6 +229,34 @@ def irqsoff_table:
 	["memory", "microseconds", "switched off in"],
 	((map(select(.kind == "irqsoff") | .memory) | unique[]) as $m |
 	 irqsoff_worst($m) | [.memory, .us, .where]) | row;
+def guestramfs_pins: . as $all |
+	["memory", "case", "-a n=1", "n=64", "n=512", "put", "-u n=1", "n=64", "n=512", "put", "populated"],
+	(("hit", "miss", "cache0") as $state | ("device-dax", "guestramfs") as $m |
+	 [$m, $state, (("a", "u") as $c | ((1, 64, 512) as $n | $all | gup($m; $state; $c; $n) | get_cost),
+	  ($all | gup($m; $state; $c; 512) | put_cost)),
+	  ($all | gup($m; $state; "a"; 512) | .populated / (.mib / 2))]) | row;
+def guestramfs_fio: ["memory", "reads/s"], (("device-dax", "guestramfs") as $m |
+	[$m, (of("fio"; $m)[0].iops | round)]) | row;
+def guestramfs_making: . as $all |
+	["memory", "GiB", steps[], "all"],
+	([["hugetlbfs", -1], ["guestramfs", -1], ["guestramfs", 0]][] as [$m, $i] |
+	 ($all | file($m; "open")[$i].mib) as $mib |
+	 [steps[] as $s | $all | file($m; $s) | map(select(.mib == $mib))[0].ns] as $ns |
+	 [$m, $mib / 1024, ($ns[] | if . then . / 1000 else . end), ($ns | add / 1000)]) | row;
+def guestramfs_clearing:
+	["entries", "GiB", "first touch GiB/s", "memset GiB/s"],
+	(("2m", "1g") as $e | file("guestramfs"; "first touch \($e)")[0] as $t |
+	 file("guestramfs"; "memset \($e)")[0] as $s |
+	 [$e, $t.mib / 1024, ($t, $s | .mib / 1024 * 1000000000 / .ns)]) | row;
+def guestramfs_faults:
+	["memory", "entries", "faults", "instructions", "faults/s"],
+	(([["guestramfs", "4k"], ["guestramfs", "2m"], ["guestramfs", "1g"], ["device-dax", "2m"],
+	   ["hugetlbfs", "2m"]][]) as [$m, $e] | file($m; "fault \($e)")[0] |
+	 [$m, $e, .count, per_fault, (.count * 1000000000 / .ns)]) | row;
+def guestramfs_rest:
+	["", "GiB", "memmap KiB", "MemFree less", "Slab more", "memmap/TiB", "MemFree/TiB"],
+	(.[] | select(.kind == "rest") | (1048576 / .mib) as $f |
+	 [.what, .mib / 1024, .pool_kib, .used, .slab, .pool_kib * $f, .used * $f]) | row;
 def three_decimals: . * 1000 | round | tostring |
 	("000" + .)[-([length, 4] | max):] | .[:-3] + "." + .[-3:];
 def ratio_table:

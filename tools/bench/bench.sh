@@ -124,7 +124,7 @@ bench_main() {
 	machine smp "$kernel" smp scale
 	json=$out/bench.json
 	cat "$out/icount/stdout" "$out/smp/stdout" >"$json"
-	add_ratios ratios 'test("^(base|growth|irqsoff) ") | not'
+	add_ratios ratios 'test("^(base|growth|guestramfs|irqsoff) ") | not'
 	report_main | tee "$out/bench.txt"
 	picture
 }
