@@ -478,24 +478,24 @@ hugetlb_files() {
 
 measure_guestramfs() {
 	[ -e "$guests_drv" ] || die "the kernel has no guestramfs"
-	mib=$GUESTRAMFS_MIB all=$(($(dax_size) >> 20))
+	touched=$GUESTRAMFS_MIB all=$(($(dax_size) >> 20))
 	dax_unbind
 	before=$(kernel_memory)
-	guests_mount mode=0700
+	guests_mount mode=0700 || die "no guestramfs on dax0.0: see dmesg"
 	rest 'bound and mounted' "$before" "$(kernel_memory)"
 	before=$(kernel_memory)
 	truncate -s ${all}M $guests/all
 	rest 'a file of all of it' "$before" "$(kernel_memory)"
 	rm $guests/all
 	file_load make guestramfs $guests/new "$all" no
-	file_load make guestramfs $guests/new "$mib" touch
+	file_load make guestramfs $guests/new "$touched" touch
 	for entry in 2m 1g; do
-		first_touch "$mib" $entry
+		first_touch "$touched" $entry
 	done
-	truncate -s "${mib}M" $guests/memory
-	file_load fault guestramfs $guests/memory "$mib" 1g >/dev/null
+	truncate -s "${touched}M" $guests/memory
+	file_load fault guestramfs $guests/memory "$touched" 1g >/dev/null
 	for entry in 1g 2m; do
-		file_load fault guestramfs $guests/memory "$mib" $entry
+		file_load fault guestramfs $guests/memory "$touched" $entry
 	done
 	file_load fault guestramfs $guests/memory 256 4k
 	cache=$(dax_pool cache)
@@ -504,10 +504,10 @@ measure_guestramfs() {
 	umount $guests
 
 	bind transient 2097152
-	file_load fault device-dax $DAX "$mib" 2m
+	file_load fault device-dax $DAX "$touched" 2m
 	pins_and_fio device-dax $DAX
 	dax_unbind
-	hugetlb_files "$mib"
+	hugetlb_files "$touched"
 }
 
 [ -x "$PROGRAMS/gup_test" ] || die "no gup_test in $PROGRAMS"
