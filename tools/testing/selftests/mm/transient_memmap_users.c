@@ -37,7 +37,9 @@
 #include "transient_memmap_users.h"
 
 /* An emulated machine with all debugging options takes its time. */
-#define ROW_SECONDS	120
+#define ROW_SECONDS	300
+/* A row that takes so long says how long. */
+#define SLOW_SECONDS	10
 
 /* What comes back from the process of a row */
 struct outcome {
@@ -199,6 +201,7 @@ static void run_row(const struct user *user, FILE *table)
 {
 	unsigned long populated;
 	long memmap = memmap_pages();
+	time_t start = time(NULL);
 	bool ok, pinned;
 	pid_t pid;
 	int i;
@@ -237,6 +240,8 @@ static void run_row(const struct user *user, FILE *table)
 
 	if (*outcome->note)
 		ksft_print_msg("%s: %s\n", user->name, outcome->note);
+	if (time(NULL) - start >= SLOW_SECONDS)
+		ksft_print_msg("%s: %ld s\n", user->name, time(NULL) - start);
 	if (outcome->ret == USER_SKIP) {
 		ksft_test_result_skip("%s\n", user->name);
 	} else {

@@ -197,7 +197,7 @@ static int wait_completions(int fd, unsigned int nr)
 		};
 		struct sock_extended_err *err;
 
-		if (poll(&pfd, 1, 20000) != 1)
+		if (poll(&pfd, 1, 100000) != 1)
 			return user_fail("%u of %u completions came", done, nr);
 		if (recvmsg(fd, &msg, MSG_ERRQUEUE) < 0)
 			return user_fail("no completion: %m");

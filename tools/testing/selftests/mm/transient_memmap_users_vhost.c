@@ -1259,7 +1259,7 @@ static int queue_wait_all(struct vdev *dev, unsigned int index, int nr)
 
 	while (nr) {
 		if (!queue_has_used(dev, index)) {
-			if (poll(&call, 1, 20000) != 1)
+			if (poll(&call, 1, 100000) != 1)
 				return -1;
 			(void)!read(q->call, &calls, sizeof(calls));
 			continue;
