@@ -172,7 +172,7 @@ build() {
 }
 
 # Two tests may want the next kernel at the same time.
-mkdir -p "$BUILD/out"
+mkdir -p "${out%/*}"
 exec 8>"$out.lock"
 flock 8
 
