@@ -36,11 +36,11 @@ USAGE
 }
 
 parts=''
-ktap='' kernel=normal limit=1500 accel=kvm rounds=4 file=$BUILD/guest.txt
+ktap='' kernel=normal limit=2400 accel=kvm rounds=4 file=$BUILD/guest.txt
 while getopts ckK:j:h opt; do
 	case $opt in
 	c) accel=tcg limit=3600 rounds=2 file=$BUILD/guest-count.txt ;;
-	k) ktap=1 rounds=1 limit=1500 ;;
+	k) ktap=1 rounds=1 limit=2400 ;;
 	K) kernel=$OPTARG ;;
 	j) parts=$OPTARG ;;
 	h) usage; exit 0 ;;
