@@ -73,9 +73,52 @@ reads_over_all() {
 	[ $populated -ge $(($1 * 9 / 10)) ] || { echo "$populated blocks for $1 reads"; return 1; }
 }
 
+# Each file is as large as a guest's memory; a page of it is read and written.
+use_files() {
+	truncate -s 5G "$@" && python3 -c 'import sys
+for name in sys.argv[1:]:
+    with open(name, "r+b") as f:
+        f.seek(-4096, 2)
+        assert f.read(4096) == bytes(4096)
+        f.seek(-4096, 2)
+        f.write(name.encode())' "$@"
+}
+
+mounts_in_a_second() {
+	guests_bind
+	mkdir -p $guests
+	before=$(now)
+	mount -t guestramfs dax0.0 $guests || return 1
+	took=$(($(now) - before))
+	echo "# mounted in ${took}0 ms"
+	[ $took -lt 100 ]
+}
+
+# They have 1020 of 1024 GiB.
+has_204_files() {
+	cd $guests
+	# shellcheck disable=SC2046	# Names
+	set -- $(seq 204)
+	for round in 1 2; do
+		use_files "$@" || return 1
+		[ "$(guests_used)" = $((204 * 5 * 512)) ] || { echo "$(guests_used) blocks are used"; return 1; }
+		! truncate -s 5G another 2>"$tmp/refused" || { echo "another one fits"; return 1; }
+		grep -q 'No space left' "$tmp/refused" || { cat "$tmp/refused"; return 1; }
+		rm another "$@"
+		[ "$(guests_used)" = 0 ] || { echo "$(guests_used) blocks stay used"; return 1; }
+	done
+	echo "# $round rounds, $(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo) KiB available"
+}
+
+nothing_stays() {
+	cd /
+	umount $guests && dax_unbind || return 1
+	[ "$(memmap_kib)" = 0 ] || { echo "$(memmap_kib) KiB of memmap"; return 1; }
+}
+
 # Freed pages have to show in MemFree, so keep them out of each CPU's list.
 echo 100000 >/proc/sys/vm/percpu_pagelist_high_fraction
-ktap_plan 5
+ktap_plan 8
 dax_unbind
 unbound=$(vmstat nr_memmap_pages)
 ktap_check 'a TiB of memory, 2 GiB of RAM' has_a_tib
@@ -85,3 +128,6 @@ ktap_check 'idle, it costs less than 36 MiB' idle_costs_little
 ktap_check 'it is registered in less than 100 ms of CPU time' registers_in_100_ms
 ktap_check 'each part of it can be pinned' reads_over_all 800
 ktap_check 'nothing stays' no_blocks
+ktap_check 'guestramfs on all of it, mounted in less than a second' mounts_in_a_second
+ktap_check 'files of 204 guests, and no more' has_204_files
+ktap_check 'nothing stays of them' nothing_stays
