@@ -73,15 +73,26 @@ reads_over_all() {
 	[ $populated -ge $(($1 * 9 / 10)) ] || { echo "$populated blocks for $1 reads"; return 1; }
 }
 
-# Each file is as large as a guest's memory; a page of it is read and written.
+# use_files SIZE FILE...: make them that large. Their first and last pages are zero, and
+# keep what is written there.
 use_files() {
-	truncate -s 5G "$@" && python3 -c 'import sys
-for name in sys.argv[1:]:
-    with open(name, "r+b") as f:
-        f.seek(-4096, 2)
-        assert f.read(4096) == bytes(4096)
-        f.seek(-4096, 2)
-        f.write(name.encode())' "$@"
+	size=$1
+	shift
+	truncate -s "$size" "$@" && python3 -c 'import os, sys
+page = 4096
+def each(do):
+    for name in sys.argv[1:]:
+        fd = os.open(name, os.O_RDWR)
+        for at in 0, os.fstat(fd).st_size - page:
+            do(fd, at, f"{name} {at}".encode().ljust(page))
+        os.close(fd)
+def fill(fd, at, text):
+    assert os.pread(fd, page, at) == bytes(page), (text, "is not zero")
+    os.pwrite(fd, text, at)
+def check(fd, at, text):
+    assert os.pread(fd, page, at) == text, (text, "is not there")
+each(fill)
+each(check)' "$@"
 }
 
 mounts_in_a_second() {
@@ -94,31 +105,61 @@ mounts_in_a_second() {
 	[ $took -lt 100 ]
 }
 
-# They have 1020 of 1024 GiB.
+all_free() { [ "$(guests_used)" = 0 ] || { echo "$(guests_used) blocks stay used"; return 1; }; }
+
+# Each is as large as a guest's memory. They have 1020 of 1024 GiB.
 has_204_files() {
 	cd $guests
 	# shellcheck disable=SC2046	# Names
 	set -- $(seq 204)
-	for round in 1 2; do
-		use_files "$@" || return 1
+	for _ in 1 2; do
+		use_files 5G "$@" || return 1
 		[ "$(guests_used)" = $((204 * 5 * 512)) ] || { echo "$(guests_used) blocks are used"; return 1; }
 		! truncate -s 5G another 2>"$tmp/refused" || { echo "another one fits"; return 1; }
 		grep -q 'No space left' "$tmp/refused" || { cat "$tmp/refused"; return 1; }
 		rm another "$@"
-		[ "$(guests_used)" = 0 ] || { echo "$(guests_used) blocks stay used"; return 1; }
+		all_free || return 1
 	done
-	echo "# $round rounds, $(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo) KiB available"
+	echo "# $(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo) KiB of memory are available"
+	cd /
+	umount $guests
+}
+
+# A file can be larger than each of them.
+two_devices() {
+	dax_unbind
+	for command in 'reconfigure-device -s 512G dax0.0' 'create-device -r 0 -s 512G'; do
+		# shellcheck disable=SC2086	# Words
+		dax_ctl $command || return 1
+	done
+	for dev in dax0.0 dax0.1; do
+		[ ! -e /sys/bus/dax/devices/$dev/driver ] ||
+			echo $dev >/sys/bus/dax/devices/$dev/driver/unbind
+		[ -e /sys/bus/dax/devices/$dev/driver ] || echo $dev >$guests_drv/new_id
+	done
+	mount -t guestramfs dax0.0,dax0.1 $guests || return 1
+	cd $guests
+	use_files 900G one || return 1
+	[ "$(guests_used)" = $((900 * 512)) ] || { echo "$(guests_used) blocks are used"; return 1; }
+	rm one
+	all_free || return 1
+	# Without one of them there is nothing.
+	use_files 5G two || return 1
+	echo dax0.1 >/sys/bus/dax/devices/dax0.1/driver/unbind
+	! head -c 1 two 2>"$tmp/gone" || { echo 'it can be read without a device'; return 1; }
+	grep -q 'Input/output error' "$tmp/gone" || { cat "$tmp/gone"; return 1; }
+	cd /
+	umount $guests
 }
 
 nothing_stays() {
-	cd /
-	umount $guests && dax_unbind || return 1
+	dax_unbind
 	[ "$(memmap_kib)" = 0 ] || { echo "$(memmap_kib) KiB of memmap"; return 1; }
 }
 
 # Freed pages have to show in MemFree, so keep them out of each CPU's list.
 echo 100000 >/proc/sys/vm/percpu_pagelist_high_fraction
-ktap_plan 8
+ktap_plan 9
 dax_unbind
 unbound=$(vmstat nr_memmap_pages)
 ktap_check 'a TiB of memory, 2 GiB of RAM' has_a_tib
@@ -130,4 +171,5 @@ ktap_check 'each part of it can be pinned' reads_over_all 800
 ktap_check 'nothing stays' no_blocks
 ktap_check 'guestramfs on all of it, mounted in less than a second' mounts_in_a_second
 ktap_check 'files of 204 guests, and no more' has_204_files
+ktap_check 'two devices are one file system' two_devices
 ktap_check 'nothing stays of them' nothing_stays
