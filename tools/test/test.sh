@@ -23,7 +23,7 @@ Runs tests, two at a time. The last line is "N passed, N failed, N skipped".
 Sets: test (one kernel, takes minutes), all. Tests, with the smallest set that has
 each, and the kernels they run on (host: none; own: the test starts machines itself,
 with the normal kernel):
-$(sed -n 's/^\([a-z][^ ]*\) *\([^ ]*\) *\([^ ]*\).*/  \1\t\2\t\3/p' "$list" | expand -t 14,20)
+$(sed -n 's/^\([a-z][^ ]*\) *\([^ ]*\) *\([^ ]*\).*/  \1\t\2\t\3/p' "$list" | expand -t 18,24)
 
 A test's results are the KTAP on its standard output, judged by
 tools/test/judge.sh. In a virtual machine, the machine must also end in order
