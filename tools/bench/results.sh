@@ -7,7 +7,7 @@ tools=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=tools/lib.sh
 . "$tools/lib.sh"
 results=${RESULTS:-$top/RESULTS.md}
-names='demo bench bench-base bench-irqsoff growth guestramfs size guest guest-count kexec libvirt users'
+names='demo bench bench-base bench-irqsoff growth guestramfs size guest guest-count kexec memerr backend libvirt users'
 
 usage() {
 	cat <<USAGE
