@@ -148,19 +148,25 @@ fio_run() {
 		die "fio $1 $2 $4: $(grep -m 1 -h 'err' "$tmp/log" "$tmp/json" || echo failed)"
 }
 
+# fio_measure MEMORY IOMEM ENGINE DEPTH RW BS SIZE: run the job, and print how fast it reads.
+fio_measure() {
+	memory=$1
+	shift
+	fio_run "$@"
+	sed -n '/^{/,$p' "$tmp/json" | jq -c --arg memory "$memory" \
+		--arg engine "$2" --arg rw "$4" --arg bs "$5" '.jobs[0] |
+		{kind: "fio", memory: $memory, engine: $engine, rw: $rw,
+		 bs: $bs, ios: .read.total_ios, ms: .read.runtime,
+		 iops: (.read.total_ios * 1000 / .read.runtime)}'
+}
+
 # fio_all MEMORY IOMEM: print a figure for each job.
 fio_all() {
 	for job in psync/1/randread/4k/1g libaio/32/randread/4k/1g \
 		io_uring/32/randread/4k/1g psync/1/read/128k/16g \
 		libaio/32/read/128k/16g io_uring/32/read/128k/16g; do
 		# shellcheck disable=SC2046	# Five words.
-		set -- "$1" "$2" $(echo $job | tr / ' ')
-		fio_run "$2" "$3" "$4" "$5" "$6" "$7"
-		sed -n '/^{/,$p' "$tmp/json" | jq -c --arg memory "$1" \
-			--arg engine "$3" --arg rw "$5" --arg bs "$6" '.jobs[0] |
-			{kind: "fio", memory: $memory, engine: $engine, rw: $rw,
-			 bs: $bs, ios: .read.total_ios, ms: .read.runtime,
-			 iops: (.read.total_ios * 1000 / .read.runtime)}'
+		fio_measure "$1" "$2" $(echo $job | tr / ' ')
 	done
 }
 
@@ -422,33 +428,28 @@ pins_and_fio() {
 	for state in hit miss cache0; do
 		gup "$1" $state 64 512 -S -f "$2"
 	done
-	fio_run "mmaphuge:$2" psync 1 randread 4k 1g
-	sed -n '/^{/,$p' "$tmp/json" | jq -c --arg memory "$1" '.jobs[0] |
-		{kind: "fio", memory: $memory, engine: "psync", rw: "randread", bs: "4k",
-		 ios: .read.total_ios, ms: .read.runtime,
-		 iops: (.read.total_ios * 1000 / .read.runtime)}'
+	fio_measure "$1" "mmaphuge:$2" psync 1 randread 4k 1g
 }
 
 file_stat() { awk -v name="$1" '$1 == name { print $2 }' $dax_dev/guestramfs/stats; }
-mem() { awk -v name="$1:" '$1 == name { print $2 }' /proc/meminfo; }
 
 # kernel_memory: what the kernel has, in KiB, when it has nothing left to drop.
 kernel_memory() {
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
 	sleep 1
-	echo "$(mem MemFree) $(mem Slab) $(mem PageTables)"
+	echo "$(meminfo MemFree) $(meminfo Slab)"
 }
 
 # rest WHAT BEFORE AFTER: print the difference of two kernel_memory's.
 rest() {
 	jq -nc --arg what "$1" --arg before "$2" --arg after "$3" \
 		--arg mib $(($(dax_size) >> 20)) --arg pool "$(dax_pool memmap_bytes)" '
-		def three: split(" ") | map(tonumber);
-		($before | three) as $b | ($after | three) as $a |
+		def two: split(" ") | map(tonumber);
+		($before | two) as $b | ($after | two) as $a |
 		{kind: "rest", what: $what, mib: ($mib | tonumber),
 		 pool_kib: (($pool | tonumber) / 1024), used: ($b[0] - $a[0]),
-		 slab: ($a[1] - $b[1]), tables: ($a[2] - $b[2])}'
+		 slab: ($a[1] - $b[1])}'
 }
 
 # first_touch MIB ENTRY: have a new file cleared, and see that it was not before.

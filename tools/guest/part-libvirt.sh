@@ -251,7 +251,6 @@ saves() {
 }
 
 gone() { [ ! -e "$(file_of "$1")" ]; }
-unused() { [ "$(guests_used)" = "$1" ]; }
 
 has_gone() {
 	others=$(virsh -q list --name | grep -c .) || :

@@ -28,12 +28,10 @@ slice() {
 
 # guest.sh tried this in a separate machine, which ran out of memory as it booted.
 static_does_not_fit() {
-	echo "# with a static memmap: $(sed -n 's/.*\(device_dax dax0.0: .*\)/\1/p' "$STATIC" | tr -d '\r'), of $(host_kib MemTotal) KiB of RAM"
+	echo "# with a static memmap: $(sed -n 's/.*\(device_dax dax0.0: .*\)/\1/p' "$STATIC" | tr -d '\r'), of $(meminfo MemTotal) KiB of RAM"
 	grep -aq 'dax0.0: probe with driver device_dax failed with error -12' "$STATIC" ||
 		{ echo "it does: $STATIC"; return 1; }
 }
-
-host_kib() { awk -v name="$1:" '$1 == name { print $2 }' /proc/meminfo; }
 
 # One device becomes three of 256 GiB, with the default memmap. One of them is out of
 # the direct map.
@@ -114,10 +112,10 @@ all_over_the_memory() {
 
 # The limit is the memmap of all 256 blocks of each guest.
 host_stays_flat() {
-	had=$(host_kib MemAvailable)
+	had=$(meminfo MemAvailable)
 	begun=$(now)
 	all_go_on >/dev/null || { echo "a guest does not go on"; return 1; }
-	has=$(host_kib MemAvailable)
+	has=$(meminfo MemAvailable)
 	most=$(($(cat peak) - rest))
 	echo "# at most $most KiB of struct pages; $had KiB of RAM available, $((($(now) - begun) / 100)) s later $has"
 	[ "$most" -gt 0 ] && [ "$most" -le $((3 * 256 * 4)) ] && [ "$has" -gt $((had - 32768)) ]

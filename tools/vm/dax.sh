@@ -48,6 +48,8 @@ guests_mount() {
 
 # Prints how many blocks of 2 MiB are in use, those included that something pins.
 guests_used() { echo $(($(stat -f -c '%b - %f' $guests))); }
+# unused BLOCKS: true if so many are.
+unused() { [ "$(guests_used)" = "$1" ]; }
 
 # dax_pool NAME: print a statistic of the pool, or one of its limits.
 dax_pool() {
@@ -88,8 +90,10 @@ dax_ctl() {
 		{ echo "$dax_ctl" | tail -n 1; return 1; }
 }
 
-# These print the size of the device in bytes, and a counter of /proc/vmstat.
+# These print the size of the device in bytes, a figure of /proc/meminfo in KiB, and a
+# counter of /proc/vmstat.
 dax_size() { cat $dax_dev/size; }
+meminfo() { awk -v name="$1:" '$1 == name { print $2 }' /proc/meminfo; }
 vmstat() { awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat; }
 
 # memmap_kib: print the KiB of memmap beyond $unbound, which is nr_memmap_pages without

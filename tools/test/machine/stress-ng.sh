@@ -42,8 +42,6 @@ options() {
 	esac
 }
 
-nothing_used() { [ "$(guests_used)" = 0 ]; }
-
 stress() {
 	status=0
 	# shellcheck disable=SC2046	# Words
@@ -54,14 +52,13 @@ stress() {
 	4) echo 'not implemented'; return 4 ;;
 	*) echo "status $status: $(grep -E 'fail|error|nvalid' "$tmp/log" | tr '\n' ';')"; return 1 ;;
 	esac
-	within 30 nothing_used || { echo "$(guests_used) blocks stay used"; return 1; }
+	within 30 unused 0 || { echo "$(guests_used) blocks stay used"; return 1; }
 }
 
 ends_well() {
 	umount $guests
 	dax_unbind
-	[ "$(vmstat nr_memmap_pages)" = "$unbound" ] ||
-		{ echo "nr_memmap_pages: $(vmstat nr_memmap_pages), $unbound before"; return 1; }
+	[ "$(memmap_kib)" = 0 ] || { echo "$(memmap_kib) KiB of memmap"; return 1; }
 }
 
 ktap_plan $(($# + 1))

@@ -14,7 +14,7 @@ trap 'rm -rf "$tmp"' EXIT
 
 has_a_tib() {
 	[ "$(dax_size)" = 1099511627776 ] || { echo "$(dax_size) bytes"; return 1; }
-	ram=$(awk '/^MemTotal:/ { print $2 }' /proc/meminfo)
+	ram=$(meminfo MemTotal)
 	[ "$ram" -lt $((2 << 20)) ] || { echo "$ram KiB of RAM"; return 1; }
 }
 
@@ -24,7 +24,7 @@ free_kib() {
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
 	sleep 1
-	awk '/^MemFree:/ { print $2 }' /proc/meminfo
+	meminfo MemFree
 }
 
 # A device that is bound, with nothing pinned, costs at most 36 MiB: this is what each
@@ -105,7 +105,7 @@ mounts_in_a_second() {
 	[ $took -lt 100 ]
 }
 
-all_free() { [ "$(guests_used)" = 0 ] || { echo "$(guests_used) blocks stay used"; return 1; }; }
+all_free() { unused 0 || { echo "$(guests_used) blocks stay used"; return 1; }; }
 
 # Each is as large as a guest's memory. They have 1020 of 1024 GiB.
 has_204_files() {
@@ -114,13 +114,13 @@ has_204_files() {
 	set -- $(seq 204)
 	for _ in 1 2; do
 		use_files 5G "$@" || return 1
-		[ "$(guests_used)" = $((204 * 5 * 512)) ] || { echo "$(guests_used) blocks are used"; return 1; }
+		unused $((204 * 5 * 512)) || { echo "$(guests_used) blocks are used"; return 1; }
 		! truncate -s 5G another 2>"$tmp/refused" || { echo "another one fits"; return 1; }
 		grep -q 'No space left' "$tmp/refused" || { cat "$tmp/refused"; return 1; }
 		rm another "$@"
 		all_free || return 1
 	done
-	echo "# $(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo) KiB of memory are available"
+	echo "# $(meminfo MemAvailable) KiB of memory are available"
 	cd /
 	umount $guests
 }
@@ -140,7 +140,7 @@ two_devices() {
 	mount -t guestramfs dax0.0,dax0.1 $guests || return 1
 	cd $guests
 	use_files 900G one || return 1
-	[ "$(guests_used)" = $((900 * 512)) ] || { echo "$(guests_used) blocks are used"; return 1; }
+	unused $((900 * 512)) || { echo "$(guests_used) blocks are used"; return 1; }
 	rm one
 	all_free || return 1
 	# Without one of them there is nothing.
