@@ -74,6 +74,16 @@ static int raid5(struct area *a)
 	return on_raid(a, "raid5_ls 2 128 nosync 3" SLICE(0) SLICE(1) SLICE(2));
 }
 
+/* The file of a device may be there before its driver takes an open(). */
+static bool can_open(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 char *disk_appears(const char *pattern)
 {
 	static char path[PATH_MAX];
@@ -85,7 +95,7 @@ char *disk_appears(const char *pattern)
 			snprintf(path, sizeof(path), "/dev/%s",
 				 basename(found.gl_pathv[0]));
 			globfree(&found);
-			if (!access(path, R_OK | W_OK))
+			if (can_open(path))
 				return path;
 		}
 		usleep(10000);
@@ -109,7 +119,7 @@ static char *nvme_node(const char *kind, const char *transport)
 			if (!strcmp(read_str(all.gl_pathv[i]), transport) &&
 			    sscanf(all.gl_pathv[i], "/sys/class/nvme/nvme%u/", &nr) == 1) {
 				snprintf(path, sizeof(path), "/dev/%s%un1", kind, nr);
-				if (!access(path, R_OK | W_OK))
+				if (can_open(path))
 					return path;
 			}
 		globfree(&all);
